@@ -1,0 +1,65 @@
+"""Random training batches: source faces, flipped at random, with the AUs of other faces as targets."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from efgan.data.faces import FaceSet, to_float
+
+
+class Batch(NamedTuple):
+    """B training faces and what they shall become.
+
+    Attributes:
+        images: B×3×S×S in [-1, 1].
+        source_aus, target_aus: B×17 in [0, 1].
+        source_expression, target_expression: int64, B.
+    """
+
+    images: Tensor
+    source_aus: Tensor
+    target_aus: Tensor
+    source_expression: Tensor
+    target_expression: Tensor
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on `device`."""
+        return Batch(*(tensor.to(device) for tensor in self))
+
+
+class BatchSampler:
+    """Draws batches from faces that lie whole on the device.
+
+    All randomness comes from one CPU generator, whose state a checkpoint keeps.
+
+    Args:
+        faces: the training faces.
+        batch_size: B.
+        target_noise: half-width of the uniform noise on target AUs (GANimation: 0.1).
+        rng: the generator.
+        classed_only: draw only faces that have an expression class (StarGAN's labels need one).
+    """
+
+    def __init__(
+        self, faces: FaceSet, *, batch_size: int, target_noise: float, rng: torch.Generator, classed_only: bool
+    ) -> None:
+        self.faces = faces.subset(faces.expression >= 0) if classed_only else faces
+        self.batch_size = batch_size
+        self.target_noise = target_noise
+        self.rng = rng
+
+    def next(self) -> Batch:
+        """The next batch."""
+        faces, device = self.faces, self.faces.images.device
+        sources, targets = torch.randint(len(faces), (2, self.batch_size), generator=self.rng).to(device)
+        flip = (torch.rand(self.batch_size, 1, 1, 1, generator=self.rng) < 0.5).to(device)
+        images = to_float(faces.images[sources])
+        noise = (2 * torch.rand(self.batch_size, faces.aus.shape[1], generator=self.rng) - 1) * self.target_noise
+        return Batch(
+            images=torch.where(flip, images.flip(3), images),
+            source_aus=faces.aus[sources],
+            target_aus=(faces.aus[targets] + noise.to(device)).clamp(0, 1),
+            source_expression=faces.expression[sources],
+            target_expression=faces.expression[targets],
+        )

@@ -1,0 +1,114 @@
+"""The one table of every run: which methods are trained on which data, starting from what."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from efgan.config import REAL_DATASETS, SYNTHETIC_DATASETS, RunConfig, find_preset
+from efgan.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One row of the table.
+
+    Attributes:
+        name: folder and command-line name.
+        method: the name the paper prints.
+        roles: the paper's datasets it is trained on.
+        initialised_from: experiment whose trained weights it starts from.
+        trains: False for `controls`, which needs no generator.
+    """
+
+    name: str
+    method: str
+    roles: tuple[str, ...]
+    initialised_from: str | None = None
+    trains: bool = True
+
+    @property
+    def cascaded(self) -> bool:
+        """True if it is a cascade fine-tuned from a single-stage model (paper 3.3, training scheme)."""
+        return self.initialised_from is not None
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    e.name: e
+    for e in (
+        # The expression classifier and AU estimator on real images, with the copy and target controls.
+        Experiment(name="controls", method="Controls", roles=("rafd", "cfeed"), trains=False),
+        Experiment(name="local_focus", method="Baseline + Local Focuses", roles=("rafd", "cfeed")),
+        Experiment(name="cascade_ef_gan", method="Cascade EF-GAN", roles=("rafd", "cfeed"),
+                   initialised_from="local_focus"),
+        Experiment(name="baseline", method="Baseline", roles=("rafd",)),
+        Experiment(name="cascade", method="Baseline + Cascade", roles=("rafd",), initialised_from="baseline"),
+        Experiment(name="ganimation", method="GANimation", roles=("rafd", "cfeed")),
+        Experiment(name="stargan", method="StarGAN", roles=("rafd", "cfeed")),
+    )
+}  # fmt: skip
+
+
+def find_experiment(name: str) -> Experiment:
+    """The experiment of that name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in EXPERIMENTS:
+        raise UserError(f"unknown experiment {name!r}: choose one of {', '.join(EXPERIMENTS)}")
+    return EXPERIMENTS[name]
+
+
+def role_of(dataset: str) -> str:
+    """The paper's dataset that `dataset` stands for: "cfeed" or "rafd"."""
+    return "cfeed" if dataset.endswith("cfeed") else "rafd"
+
+
+def family_of(dataset: str) -> str:
+    """ "synthetic" or "real".
+
+    Raises:
+        UserError: the dataset is unknown.
+    """
+    if dataset in SYNTHETIC_DATASETS:
+        return "synthetic"
+    if dataset in REAL_DATASETS:
+        return "real"
+    raise UserError(f"unknown dataset {dataset!r}: choose one of {', '.join(SYNTHETIC_DATASETS + REAL_DATASETS)}")
+
+
+def datasets_of(family: str) -> tuple[str, str]:
+    """The datasets in the roles of RaFD and CFEED for "synthetic" or "real".
+
+    Raises:
+        UserError: the family is unknown.
+    """
+    families = {"synthetic": SYNTHETIC_DATASETS, "real": ("rafd", "cfeed")}
+    if family not in families:
+        raise UserError(f"unknown DATASET {family!r}: choose synthetic or real")
+    rafd, cfeed = families[family]
+    return rafd, cfeed
+
+
+def run_folder(root: Path | str, preset: str, dataset: str, experiment: str, seed: int) -> Path:
+    """Where a run lives: results/<synthetic|real>/<preset>/<dataset>/<experiment>/seed<k>."""
+    return Path(root) / "results" / family_of(dataset) / preset / dataset / experiment / f"seed{seed}"
+
+
+def run_config(
+    preset: str, dataset: str, experiment: str, seed: int, *, split: str | None = None, data_root: str | None = None
+) -> RunConfig:
+    """The full configuration of one run.
+
+    Raises:
+        UserError: an unknown name, or an experiment the dataset's role has no place for.
+    """
+    settings = find_preset(preset)
+    family_of(dataset)
+    entry = find_experiment(experiment)
+    if role_of(dataset) not in entry.roles:
+        raise UserError(f"experiment {experiment!r} is not part of the paper on {dataset!r}: "
+                        f"it is run on {' and '.join(entry.roles)} data")  # fmt: skip
+    return RunConfig(
+        preset=preset, experiment=experiment, seed=seed, model=settings.model, train=settings.train,
+        data=settings.data(dataset, split=split, data_root=data_root), evaluation=settings.evaluation,
+    )  # fmt: skip
