@@ -1,0 +1,84 @@
+"""The PatchGAN critic with its regression or classification head, and its exact input gradient."""
+
+import math
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from efgan.models.layers import initialise
+
+_SLOPE = 0.01
+_SMALL_MAP = 8  # pixels; convolutions of smaller maps are faster as one matrix product on a CPU
+
+
+class Critic(nn.Module):
+    """Strided convolutions with LeakyReLU, a patch-score head and a label head.
+
+    Args:
+        image_size: S in pixels, a multiple of 32.
+        width: channels after the first convolution, doubled by each further one.
+        max_width: upper bound of the channels.
+        outputs: length of the label head: 17 AUs, or the classes for StarGAN.
+
+    Source: GANimation's and StarGAN's discriminator (the paper defers its own: our decision).
+    """
+
+    def __init__(self, image_size: int, width: int, max_width: int, outputs: int) -> None:
+        super().__init__()
+        factors_of_two = (image_size & -image_size).bit_length() - 1
+        depth = min(int(math.log2(image_size)) - 1, factors_of_two)
+        channels = [3] + [min(width * 2**k, max_width) for k in range(depth)]
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(channels))
+        self.patch_head = nn.Conv2d(channels[-1], 1, 3, padding=1, bias=False)
+        self.label_head = nn.Conv2d(channels[-1], outputs, image_size // 2**depth, bias=False)
+        initialise(self)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Args: images B×3×S×S. Returns patch scores B×1×h×w and labels B×outputs (AUs or logits)."""
+        for conv in self.convs:
+            images = F.leaky_relu(_strided_conv(conv, images), _SLOPE)
+        return self.patch_head(images), self.label_head(images).flatten(1)
+
+    def input_gradient(self, images: Tensor) -> Tensor:
+        """Gradient of each image's summed patch scores with respect to its pixels, B×3×S×S.
+
+        The critic is piecewise linear: with the LeakyReLU slopes taken as constants (as they are almost
+        everywhere) the gradient is a chain of transposed convolutions. Its own gradient with respect to the
+        weights then needs one ordinary backward pass, and equals the double-backward form exactly.
+        """
+        slopes = []
+        with torch.no_grad():
+            hidden = images
+            for conv in self.convs:
+                hidden = _strided_conv(conv, hidden)
+                slopes.append(torch.full_like(hidden, _SLOPE).masked_fill_(hidden > 0, 1.0))
+                hidden = hidden * slopes[-1]
+        gradient = F.conv_transpose2d(
+            hidden.new_ones(len(images), 1, *hidden.shape[2:]), self.patch_head.weight, padding=1
+        )
+        for conv, slope in zip(reversed(self.convs), reversed(slopes), strict=True):
+            gradient = _transposed_conv(conv, gradient * slope)
+        return gradient
+
+
+def _strided_conv(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """`conv(x)` for 4×4, stride 2, padding 1."""
+    if x.is_cuda or x.shape[2] > _SMALL_MAP:
+        return conv(x)
+    batch, _, height, width = x.shape
+    columns = F.unfold(x, 4, padding=1, stride=2)
+    out = conv.weight.flatten(1) @ columns.transpose(0, 1).reshape(columns.shape[1], -1)
+    out = out.view(-1, batch, height // 2 * (width // 2)).transpose(0, 1) + conv.bias[None, :, None]
+    return out.reshape(batch, -1, height // 2, width // 2)
+
+
+def _transposed_conv(conv: nn.Conv2d, gradient: Tensor) -> Tensor:
+    """The adjoint of `conv` without its bias."""
+    batch, channels, height, width = gradient.shape
+    if gradient.is_cuda or 2 * height > _SMALL_MAP:
+        return F.conv_transpose2d(gradient, conv.weight, stride=2, padding=1)
+    columns = conv.weight.flatten(1).t() @ gradient.flatten(2).transpose(0, 1).reshape(channels, -1)
+    columns = columns.view(-1, batch, height * width).transpose(0, 1)
+    return F.fold(columns, (2 * height, 2 * width), 4, padding=1, stride=2)

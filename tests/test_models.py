@@ -1,0 +1,182 @@
+"""The architectures: layers, sizes, conditioning and the equations they implement."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import BOXES
+
+from efgan.config import ModelConfig
+from efgan.models import build_generator
+from efgan.models.branch import Branch, blend
+from efgan.models.discriminator import Critic
+from efgan.models.interpolator import Interpolator
+from efgan.models.layers import Backbone, ConditionedConv, InstanceNorm
+from efgan.models.refiner import Refiner
+
+METHODS = ("stargan", "ganimation", "baseline", "local_focus", "cascade", "cascade_ef_gan")
+
+
+def build(experiment: str, config: ModelConfig):
+    torch.manual_seed(0)
+    return build_generator(experiment, config, image_size=64, num_classes=8, boxes=BOXES)
+
+
+def parameters(module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def layer_list(module) -> list[tuple]:
+    """(kind, in, out, kernel, stride) of every convolution, in order."""
+    found = []
+    for part in module.modules():
+        if isinstance(part, ConditionedConv):
+            found.append(("conv", part.weight.shape[1], part.weight.shape[0], 7, 1))
+        elif isinstance(part, torch.nn.Conv2d):
+            found.append(("conv", part.in_channels, part.out_channels, part.kernel_size[0], part.stride[0]))
+        elif isinstance(part, torch.nn.ConvTranspose2d):
+            found.append(("up", part.in_channels, part.out_channels, part.kernel_size[0], part.stride[0]))
+    return found
+
+
+def published_layers(condition: int, heads: int) -> list[tuple]:
+    """GANimation's and StarGAN's generator at width 64."""
+    return [("conv", 3 + condition, 64, 7, 1), ("conv", 64, 128, 4, 2), ("conv", 128, 256, 4, 2),
+            *[("conv", 256, 256, 3, 1)] * 12,
+            ("up", 256, 128, 4, 2), ("up", 128, 64, 4, 2), ("conv", 64, heads, 7, 1)]  # fmt: skip
+
+
+def test_ganimation_has_the_published_layers():
+    """Colour (3) and attention (1) come from one convolution; 17 AUs join the image at the input."""
+    generator = build("ganimation", ModelConfig())
+    assert layer_list(generator) == published_layers(17, 4)
+    assert parameters(generator) == 8_471_296
+
+
+def test_stargan_has_the_published_layers():
+    """One tanh head, 8 classes at the input, no attention."""
+    generator = build("stargan", ModelConfig())
+    assert layer_list(generator) == published_layers(8, 3)
+    assert parameters(generator) == 8_439_936
+
+
+def test_critic_has_the_published_layers():
+    """Six strided convolutions with bias to 2×2, a patch head and an AU head without."""
+    critic = Critic(128, 64, 2048, 17)
+    assert [c.out_channels for c in critic.convs] == [64, 128, 256, 512, 1024, 2048]
+    assert all(c.bias is not None for c in critic.convs) and critic.patch_head.bias is None
+    assert parameters(critic) == 44_860_352
+    scores, aus = critic(torch.zeros(1, 3, 128, 128))
+    assert scores.shape == (1, 1, 2, 2) and aus.shape == (1, 17)
+
+
+def test_full_size_parameter_counts():
+    """EF-GAN is four branches and a Refiner; the cascade three of them and the Interpolator."""
+    single = parameters(build("local_focus", ModelConfig()))
+    assert single == 42_309_440
+    assert parameters(build("cascade_ef_gan", ModelConfig())) == 3 * single + parameters(Interpolator())
+
+
+@pytest.mark.parametrize("size", [32, 64, 96, 128, 160])
+def test_critic_takes_every_multiple_of_32(size):
+    """Image sizes that are no power of two keep one label vector per image."""
+    assert Critic(size, 4, 16, 17)(torch.zeros(2, 3, size, size))[1].shape == (2, 17)
+
+
+def test_conditioned_conv_equals_concatenation():
+    """The border-ring form gives the numbers of concatenating replicated maps."""
+    conv = ConditionedConv(3, 17, 8)
+    torch.nn.init.normal_(conv.weight, 0, 0.02)
+    x, aus = torch.randn(2, 3, 20, 28), torch.rand(2, 17)
+    maps = aus[:, :, None, None].expand(-1, -1, 20, 28)
+    torch.testing.assert_close(conv(x, aus), F.conv2d(torch.cat([x, maps], 1), conv.weight, padding=3))
+
+
+def test_conditioned_conv_refuses_another_length():
+    """A condition of the wrong length is named, not broadcast."""
+    with pytest.raises(ValueError, match="B×17"):
+        ConditionedConv(3, 17, 8)(torch.zeros(1, 3, 8, 8), torch.zeros(1, 8))
+
+
+def test_instance_norm_equals_pytorch():
+    """Group normalisation with one channel per group is instance normalisation."""
+    x = torch.randn(3, 6, 9, 7)
+    torch.testing.assert_close(InstanceNorm(6)(x), F.instance_norm(x))
+
+
+def test_blend_is_equation_1():
+    """Attention 1 takes the colour, 0 keeps the input: the reverse of GANimation's code."""
+    image, colour = torch.full((1, 3, 2, 2), -0.5), torch.full((1, 3, 2, 2), 0.5)
+    assert torch.equal(blend(image, colour, torch.ones(1, 1, 2, 2)), colour)
+    assert torch.equal(blend(image, colour, torch.zeros(1, 1, 2, 2)), image)
+
+
+def test_branch_starts_half_open():
+    """A fresh attention head is near 0.5, so training can go either way."""
+    output = Branch(17, 8, 1)(torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 17))
+    assert 0.3 < output.attention.mean() < 0.7
+    assert output.colour.abs().max() <= 1
+
+
+@pytest.mark.parametrize("experiment", METHODS)
+def test_every_generator_edits(experiment, tiny_model):
+    """One signature: images, source and target condition in, an Edit of the same size out."""
+    generator = build(experiment, tiny_model)
+    condition = torch.rand(2, 8 if experiment == "stargan" else 17)
+    edit = generator(torch.rand(2, 3, 64, 64) * 2 - 1, condition, condition)
+    assert edit.image.shape == (2, 3, 64, 64) and edit.image.abs().max() <= 1
+    branches = {"stargan": 0, "ganimation": 1, "baseline": 1, "cascade": 1}.get(experiment, 4)
+    assert len(edit.attentions) == branches
+
+
+@pytest.mark.parametrize("experiment", METHODS)
+def test_the_target_condition_matters(experiment, tiny_model):
+    """Another target changes the picture: the condition reaches the output."""
+    generator = build(experiment, tiny_model)
+    for part in generator.modules():
+        if isinstance(part, Refiner):
+            torch.nn.init.normal_(part.backbone.head.weight)
+    images, zeros = torch.rand(1, 3, 64, 64), torch.zeros(1, 8 if experiment == "stargan" else 17)
+    changed = generator(images, zeros, zeros + 1).image - generator(images, zeros, zeros).image
+    assert changed.abs().max() > 0
+
+
+def test_residual_refiner_starts_as_the_mean_of_its_inputs(tiny_model):
+    """With its last layer at zero the Refiner passes both inputs on."""
+    stitched, whole = torch.rand(2, 1, 3, 64, 64) * 2 - 1
+    torch.testing.assert_close(Refiner(tiny_model)(stitched, whole), (stitched + whole) / 2)
+
+
+def test_cascade_chains_its_stages(tiny_model):
+    """Stage k edits the image of stage k − 1 towards the k-th AUs; the last are the target."""
+    cascade = build("cascade_ef_gan", tiny_model)
+    images, source, target = torch.rand(2, 3, 64, 64), torch.rand(2, 17), torch.rand(2, 17)
+    edit = cascade(images, source, target)
+    assert len(edit.stages) == 2 and edit.stage_aus.shape == (2, 2, 17)
+    assert torch.equal(edit.stage_aus[:, -1], target)
+    torch.testing.assert_close(edit.stage_aus[:, 0], (source + target) / 2)  # a fresh Interpolator is linear
+    second = cascade.stages[1](edit.stages[0].image, edit.stage_aus[:, 0], target)
+    assert torch.equal(second.image, edit.image)
+
+
+def test_cascade_stages_do_not_share_weights(tiny_model):
+    """Stages are untied, the Interpolator is one."""
+    cascade = build("cascade", tiny_model)
+    pairs = zip(cascade.stages[0].parameters(), cascade.stages[1].parameters(), strict=True)
+    assert all(a.data_ptr() != b.data_ptr() for a, b in pairs)
+
+
+def test_interpolator_hits_both_ends():
+    """0 gives the source, 1 the target, exactly; between them intensities stay in [0, 1]."""
+    interpolator = Interpolator()
+    for parameter in interpolator.parameters():
+        torch.nn.init.normal_(parameter)
+    source, target = torch.rand(2, 4, 17)
+    assert torch.equal(interpolator.between(source, target, 0.0), source)
+    assert torch.equal(interpolator.between(source, target, 1.0), target)
+    middle = interpolator.between(source, target, 0.5)
+    assert middle.min() >= 0 and middle.max() <= 1
+
+
+def test_backbone_needs_no_condition():
+    """The Refiner's backbone has no AU input."""
+    assert Backbone(6, 0, 3, 4, 1)(torch.zeros(1, 6, 32, 32)).shape == (1, 3, 32, 32)
