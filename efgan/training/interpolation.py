@@ -1,0 +1,59 @@
+"""Teaches the AUs Interpolator against its Wasserstein critic, on AU vectors alone (paper 3.2)."""
+
+import torch
+from efgan.progress import track
+from torch import Tensor
+
+from efgan.config import TrainConfig
+from efgan.models.interpolator import AUCritic, Interpolator
+from efgan.training import losses
+
+_BATCH = 64
+_LEARNING_RATE = 1e-3  # our decision: two small MLPs
+_CRITIC_STEPS = 3
+
+
+def train_interpolator(interpolator: Interpolator, aus: Tensor, config: TrainConfig, rng: torch.Generator) -> AUCritic:
+    """Trains the Interpolator in place with L_interp and returns its critic.
+
+    The term is independent of the images, because no gradient flows from them into the Interpolator (our
+    decision): so it is minimised here, before the cascade is fine-tuned.
+
+    Args:
+        interpolator: a fresh Interpolator.
+        aus: AUs of the real training faces, N×17.
+        config: `interpolator_iterations`, λ's.
+        rng: CPU generator of all draws.
+    """
+    critic = AUCritic().to(aus.device)
+    betas = (config.optim.beta1, 0.9)
+    adam, adam_critic = (
+        torch.optim.Adam(m.parameters(), _LEARNING_RATE, betas, fused=True) for m in (interpolator, critic)
+    )
+
+    def draw() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        index = torch.randint(len(aus), (3, _BATCH), generator=rng).to(aus.device)
+        return *aus[index], torch.rand(_BATCH, 1, generator=rng).to(aus.device)
+
+    for iteration in track(range(config.interpolator_iterations), description="Interpolator"):
+        for group in adam.param_groups:
+            group["lr"] = _LEARNING_RATE * (1 - iteration / config.interpolator_iterations)
+        for _ in range(_CRITIC_STEPS):
+            source, target, real, alpha = draw()
+            with torch.no_grad():
+                between = interpolator(source, alpha * (target - source))
+            mix = torch.rand(_BATCH, 1, generator=rng).to(aus.device)
+            loss = losses.compute_au_critic_loss(critic, real, between, mix, config.loss.lambda_gp)
+            adam_critic.zero_grad()
+            loss.backward()
+            adam_critic.step()
+        source, target, _, alpha = draw()
+        loss = config.loss.lambda_interp * losses.compute_interpolation_loss(
+            interpolator, critic, source, target, alpha, config.loss.lambda_sem
+        )
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        if not torch.isfinite(loss):
+            raise RuntimeError(f"the Interpolator's loss is {loss.item()} at iteration {iteration}")
+    return critic

@@ -1,0 +1,101 @@
+"""The terms of eq. (2), one pure function each. The paper names them; the formulas are our decision (spec 1.8)."""
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from efgan.models.discriminator import Critic
+from efgan.models.interpolator import AUCritic, Interpolator
+
+
+def compute_adversarial_loss(scores_edited: Tensor) -> Tensor:
+    """L_adv of the generator: −E[D(edited)] (Wasserstein GAN)."""
+    return -scores_edited.mean()
+
+
+def compute_critic_loss(scores_real: Tensor, scores_edited: Tensor) -> Tensor:
+    """E[D(edited)] − E[D(real)], which the critic minimises (Wasserstein GAN)."""
+    return scores_edited.mean() - scores_real.mean()
+
+
+def compute_gradient_penalty(critic: Critic, real: Tensor, edited: Tensor, mix: Tensor) -> Tensor:
+    """E[(‖∇D(x̂)‖₂ − 1)²] at x̂ = mix·real + (1 − mix)·edited.
+
+    Args:
+        critic: its `input_gradient` gives ∇D without a second backward pass.
+        real, edited: B×3×S×S.
+        mix: B×1×1×1 in [0, 1].
+
+    Source: WGAN-GP (Gulrajani et al. 2017), eq. (3).
+    """
+    gradient = critic.input_gradient(torch.lerp(edited, real, mix))
+    return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
+
+
+def compute_conditional_loss(predicted_aus: Tensor, aus: Tensor) -> Tensor:
+    """L_cond: mean squared AU error (GANimation)."""
+    return F.mse_loss(predicted_aus, aus)
+
+
+def compute_content_loss(reconstructed: Tensor, source: Tensor) -> Tensor:
+    """L_cont: mean absolute difference after the cycle back to the source's AUs (GANimation, StarGAN)."""
+    return F.l1_loss(reconstructed, source)
+
+
+def compute_attention_loss(attentions: Iterable[Tensor]) -> Tensor:
+    """L_attn: mean attention, summed over the branches; sparse where 1 means edit (paper 3.3).
+
+    Args:
+        attentions: maps B×1×H×W in [0, 1].
+    """
+    return torch.stack([attention.mean() for attention in attentions]).sum()
+
+
+def compute_total_variation(attentions: Iterable[Tensor]) -> Tensor:
+    """Sum of absolute differences of neighbours, averaged over images, summed over branches (GANimation)."""
+    totals = [
+        (a.diff(dim=2).abs().sum() + a.diff(dim=3).abs().sum()) / len(a) for a in attentions
+    ]  # fmt: skip
+    return torch.stack(totals).sum()
+
+
+def compute_interpolation_loss(
+    interpolator: Interpolator, au_critic: AUCritic, source_aus: Tensor, target_aus: Tensor, alpha: Tensor,
+    lambda_sem: float,
+) -> Tensor:  # fmt: skip
+    """L_interp: −E[D_I(ŷ)] + λ_sem ‖ŷ − p‖², with p the linear pseudo target and ŷ the Interpolator's AUs.
+
+    Args:
+        interpolator, au_critic: the two networks.
+        source_aus, target_aus: B×17.
+        alpha: B×1 in [0, 1].
+        lambda_sem: weight of the semantic term.
+
+    Source: paper 3.2 and 3.3, term 5 (natural manifold, desired semantics); the formula is our decision.
+    """
+    residual = alpha * (target_aus - source_aus)
+    interpolated = interpolator(source_aus, residual)
+    semantic = (interpolated - (source_aus + residual)).square().sum(1).mean()
+    return -au_critic(interpolated).mean() + lambda_sem * semantic
+
+
+def compute_au_critic_loss(
+    au_critic: AUCritic, real: Tensor, interpolated: Tensor, mix: Tensor, lambda_gp: float
+) -> Tensor:
+    """The AU critic's Wasserstein loss with gradient penalty.
+
+    Args:
+        au_critic: D_I.
+        real, interpolated: B×17; gradients do not reach the Interpolator.
+        mix: B×1 in [0, 1].
+        lambda_gp: weight of the penalty.
+
+    Source: paper 3.2 (a critic maximises the Wasserstein distance); WGAN-GP is our decision.
+    """
+    interpolated = interpolated.detach()
+    between = torch.lerp(interpolated, real, mix).requires_grad_()
+    (gradient,) = torch.autograd.grad(au_critic(between).sum(), between, create_graph=True)
+    penalty = (gradient.norm(dim=1) - 1).square().mean()
+    return au_critic(interpolated).mean() - au_critic(real).mean() + lambda_gp * penalty

@@ -1,0 +1,113 @@
+"""Which terms each method sums. One signature, so one loop trains every method."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from efgan.config import LossWeights
+from efgan.data.batches import Batch
+from efgan.models.branch import Edit
+from efgan.models.discriminator import Critic
+from efgan.training import losses
+
+Terms = dict[str, Tensor]  # weighted terms by name; their sum is the loss
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """The losses of one method, for single stages and cascades alike.
+
+    Attributes:
+        weights: λ's.
+        num_classes: length of StarGAN's one-hot condition; None for the methods with AUs.
+        keep_source: GANimation's own mask penalty, which rewards editing: its mask is 1 − attention.
+    """
+
+    weights: LossWeights
+    num_classes: int | None = None
+    keep_source: bool = False
+
+    def conditions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Source and target condition of a batch: AUs, or one-hot classes for StarGAN."""
+        if self.num_classes is None:
+            return batch.source_aus, batch.target_aus
+        source, target = (
+            F.one_hot(e, self.num_classes).float() for e in (batch.source_expression, batch.target_expression)
+        )
+        return source, target
+
+    def label_loss(self, predicted: Tensor, condition: Tensor) -> Tensor:
+        """λ1 × the critic's label error: squared AU error, or StarGAN's cross-entropy (weight 1 as published)."""
+        if self.num_classes is None:
+            return self.weights.lambda_cond * losses.compute_conditional_loss(predicted, condition)
+        return F.cross_entropy(predicted, condition)
+
+    def critic_terms(self, critic: Critic, real: Tensor, source: Tensor, edit: Edit, mix: Tensor) -> Terms:
+        """The critic's loss on real faces and the (detached) images of all stages.
+
+        Args:
+            critic: one critic serves all stages (our decision).
+            real: B×3×S×S; source: their condition B×K.
+            edit: the generator's output.
+            mix: NB×1×1×1 in [0, 1], the places of the gradient penalty.
+        """
+        edited = torch.cat([e.image for e in edit.stages or (edit,)]).detach()
+        scores, labels = critic(torch.cat([real, edited]))
+        n = len(real)
+        penalty = losses.compute_gradient_penalty(critic, real.repeat(len(edited) // n, 1, 1, 1), edited, mix)
+        return {
+            "wasserstein": losses.compute_critic_loss(scores[:n], scores[n:]),
+            "gradient_penalty": self.weights.lambda_gp * penalty,
+            "cond": self.label_loss(labels[:n], source),
+        }
+
+    def generator_terms(
+        self, generator: nn.Module, critic: Critic, images: Tensor, source: Tensor, target: Tensor, edit: Edit,
+        attention_weight: float,
+    ) -> Terms:  # fmt: skip
+        """Eq. (2) without the Interpolator's term, summed with equal weights over the stages.
+
+        Args:
+            generator: the single generator, or the cascade whose stages run their own cycle.
+            critic: frozen.
+            images, source, target: the batch, B×3×S×S and B×K.
+            edit: the edit of this batch, with its graph.
+            attention_weight: warm-up factor of λ3 in [0, 1].
+        """
+        terms: Terms = {}
+        before, before_condition = images, source
+        for k, stage_edit in enumerate(edit.stages or (edit,)):
+            stage = generator.stages[k] if edit.stages else generator
+            condition = edit.stage_aus[:, k] if edit.stage_aus is not None else target
+            cycle = stage(stage_edit.image, condition, before_condition)
+            scores, labels = critic(stage_edit.image)
+            stage_terms = {
+                "adv": losses.compute_adversarial_loss(scores),
+                "cond": self.label_loss(labels, condition),
+                "cont": self.weights.lambda_cont * losses.compute_content_loss(cycle.image, before.detach()),
+                **self._attention_terms(stage_edit, cycle, attention_weight),
+            }
+            terms = {name: terms.get(name, 0.0) + value for name, value in stage_terms.items()}
+            before, before_condition = stage_edit.image, condition
+        return terms
+
+    def _attention_terms(self, edit: Edit, cycle: Edit, attention_weight: float) -> Terms:
+        maps = [*edit.attentions.values(), *cycle.attentions.values()]
+        if not maps:
+            return {}
+        penalised = [1 - m for m in maps] if self.keep_source else maps
+        return {
+            "attn": self.weights.lambda_attn * attention_weight * losses.compute_attention_loss(penalised),
+            "tv": self.weights.lambda_tv * attention_weight * losses.compute_total_variation(maps),
+        }
+
+
+def build_objective(experiment: str, weights: LossWeights, num_classes: int) -> Objective:
+    """The objective of an experiment; the ablations and EF-GAN share one, the published baselines have theirs."""
+    return Objective(
+        weights=weights,
+        num_classes=num_classes if experiment == "stargan" else None,
+        keep_source=experiment == "ganimation",
+    )

@@ -1,0 +1,225 @@
+"""Trains one experiment from its name: data, split, networks, loop, weights and manifest."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from efgan.provenance import Manifest, seed_everything, write_atomic
+from torch import nn
+
+from efgan.config import RunConfig, from_json, to_json
+from efgan.data import load_faces
+from efgan.data.batches import Batch, BatchSampler
+from efgan.data.faces import FaceSet, to_float
+from efgan.data.splits import Split, save_split, split_faces
+from efgan.errors import UserError
+from efgan.experiments import find_experiment, run_config, run_folder
+from efgan.models import build_generator
+from efgan.models.cascade import CascadeEFGAN
+from efgan.models.discriminator import Critic
+from efgan.models.layers import set_precision
+from efgan.models.local_focus import Box, compute_focus_boxes
+from efgan.training.checkpoint import load_tensors, load_weights, pack, save_tensors, unpack
+from efgan.training.interpolation import train_interpolator
+from efgan.training.objectives import build_objective
+from efgan.training.precision import choose_precision, pick_device
+from efgan.training.trainer import Trainer
+
+WEIGHTS = "weights.safetensors"
+CRITIC = "critic.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedRun:
+    """A generator read back from a run folder."""
+
+    generator: nn.Module
+    config: RunConfig
+    state: dict
+
+
+def train_run(
+    *, root: Path | str, preset: str, dataset: str, experiment: str, seed: int, split: str | None = None,
+    data_root: str | None = None,
+) -> Path:  # fmt: skip
+    """Trains one experiment into its run folder; goes on from a checkpoint, does nothing if it is finished.
+
+    Args:
+        root: folder that holds results/.
+        preset, dataset, experiment, seed: what to train; see `run_config`.
+        split: "identity" or "image"; None for the dataset's default.
+        data_root: folder of the real sets.
+
+    Returns:
+        The run folder, with config.json, manifest.json, history.jsonl, samples/ and weights.safetensors.
+
+    Raises:
+        UserError: an unknown name, or the run it starts from is not trained yet.
+        TrainingDivergedError: a loss is not finite.
+    """
+    config = run_config(preset, dataset, experiment, seed, split=split, data_root=data_root)
+    if not find_experiment(experiment).trains:
+        raise UserError(f"experiment {experiment!r} trains no generator: evaluate it instead")
+    folder = run_folder(root, preset, dataset, experiment, seed)
+    if _is_finished(folder, config):
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_config(folder, config)
+    seed_everything(seed)
+    device = pick_device()
+    faces = load_faces(config.data)
+    parts = split_faces(faces, config.data)
+    save_split(parts, faces, folder / "split.json")
+    boxes = compute_focus_boxes(
+        faces.landmarks[parts.train], config.data.image_size, eyes_with_brows=config.model.eyes_with_brows
+    )
+    precision = choose_precision(config.train.precision, device)
+    manifest = Manifest.start(
+        folder, config=config, data_hash=faces.data_hash(), split_hash=parts.hash, device=str(device),
+        inputs=_initial_weights(root, config), notes={"precision": precision},
+    )  # fmt: skip
+    try:
+        trainer = _build_trainer(root, config, faces, parts, boxes, folder, device, precision)
+        trainer.run()
+        state = {"boxes": boxes, "expression_names": faces.expression_names, "evaluated": faces.evaluated}
+        save_tensors(folder / CRITIC, pack("critic", trainer.critic.state_dict()), state)
+        save_tensors(folder / WEIGHTS, pack("generator", trainer.ema.state_dict()), state)
+    except BaseException as error:
+        manifest.fail(error)
+        raise
+    manifest.finish(outputs=[folder / WEIGHTS, folder / "history.jsonl"], notes={
+        "iterations": trainer.iterations, "images_seen": _images_seen(config),
+        "training_seconds": round(trainer.seconds, 1), "attention_alarms": trainer.alarms,
+        "parameters": sum(p.numel() for p in trainer.generator.parameters()),
+    })  # fmt: skip
+    (folder / "checkpoint.safetensors").unlink(missing_ok=True)
+    return folder
+
+
+def load_run(folder: Path | str, device: torch.device | None = None) -> TrainedRun:
+    """Reads a trained generator (its moving average) and its configuration.
+
+    Raises:
+        UserError: the folder holds no finished run, or files of another version.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    tensors, state = load_tensors(folder / WEIGHTS)
+    boxes = {region: Box(*box) for region, box in state["boxes"].items()}
+    generator = build_generator(
+        config.experiment, config.model, image_size=config.data.image_size,
+        num_classes=len(state["expression_names"]), boxes=boxes,
+    )  # fmt: skip
+    load_weights(generator, unpack("generator", tensors), folder / WEIGHTS)
+    generator.requires_grad_(False).eval().to(device or pick_device())
+    return TrainedRun(generator=generator, config=config, state=state)
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of a run folder.
+
+    Raises:
+        UserError: there is none, or it is of another version.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        raise UserError(f"{folder} is no run folder (it has no config.json); runs lie under "
+                        "results/<family>/<preset>/<dataset>/<experiment>/seed<k>")  # fmt: skip
+    return from_json(RunConfig, path.read_text(), str(path))
+
+
+def _is_finished(folder: Path, config: RunConfig) -> bool:
+    if not (folder / WEIGHTS).exists():
+        return False
+    load_tensors(folder / WEIGHTS)  # a damaged file is an error, not a finished run
+    return read_config(folder) == config
+
+
+def _write_config(folder: Path, config: RunConfig) -> None:
+    """Writes config.json; work of another configuration is not gone on with."""
+    path = folder / "config.json"
+    if path.exists() and path.read_text() != to_json(config):
+        for name in (WEIGHTS, CRITIC, "checkpoint.safetensors", "history.jsonl"):
+            (folder / name).unlink(missing_ok=True)
+    with write_atomic(path) as file:
+        file.write(to_json(config))
+
+
+def _initial_weights(root: Path | str, config: RunConfig) -> list[Path]:
+    """The files a cascade starts from: generator and critic of the trained single-stage run."""
+    single = find_experiment(config.experiment).initialised_from
+    if single is None:
+        return []
+    folder = run_folder(root, config.preset, config.data.dataset, single, config.seed)
+    if not (folder / WEIGHTS).exists():
+        raise UserError(f"{config.experiment} starts from a trained {single}, which is not there: "
+                        f"run `efgan train {single} --preset {config.preset} --dataset {config.data.dataset} "
+                        f"--seed {config.seed}` first")  # fmt: skip
+    return [folder / WEIGHTS, folder / CRITIC]
+
+
+def _build_trainer(
+    root: Path | str, config: RunConfig, faces: FaceSet, parts: Split, boxes: dict[str, Box], folder: Path,
+    device: torch.device, precision: str,
+) -> Trainer:  # fmt: skip
+    """All parts of one training, on the device."""
+    train, experiment = config.train, find_experiment(config.experiment)
+    num_classes = len(faces.expression_names)
+    training_faces = faces.subset(parts.train).to(device)
+    rng = torch.Generator().manual_seed(config.seed)
+    generator = build_generator(
+        config.experiment, config.model, image_size=config.data.image_size, num_classes=num_classes, boxes=boxes
+    ).to(device)
+    objective = build_objective(config.experiment, train.loss, num_classes)
+    outputs = num_classes if objective.num_classes else faces.aus.shape[1]
+    critic = Critic(config.data.image_size, config.model.critic_width, config.model.critic_max_width, outputs).to(
+        device
+    )
+    batch_size, iterations, learning_rate = train.batch_size, train.iterations, train.optim.learning_rate
+    if experiment.cascaded:
+        _start_cascade(generator, critic, _initial_weights(root, config))
+        train_interpolator(generator.interpolator, training_faces.aus, train, rng)
+        generator.interpolator.requires_grad_(False)
+        batch_size, iterations = train.cascade_batch_size, train.cascade_iterations
+        learning_rate *= train.cascade_lr_factor
+    set_precision(generator, precision)
+    sampler = BatchSampler(training_faces, batch_size=batch_size, target_noise=train.target_noise, rng=rng,
+                           classed_only=objective.num_classes is not None)  # fmt: skip
+    return Trainer(
+        generator=generator, critic=critic, objective=objective, sampler=sampler, rng=rng, config=train,
+        iterations=iterations, learning_rate=learning_rate, folder=folder,
+        preview=_preview(faces.subset(parts.test)).to(device),
+    )  # fmt: skip
+
+
+def _start_cascade(generator: CascadeEFGAN, critic: Critic, paths: list[Path]) -> None:
+    """Every stage starts from the trained single-stage generator, the critic from its critic (paper 3.3)."""
+    for stage in generator.stages:
+        load_weights(stage, unpack("generator", load_tensors(paths[0])[0]), paths[0])
+    load_weights(critic, unpack("critic", load_tensors(paths[1])[0]), paths[1])
+
+
+def _preview(test: FaceSet, count: int = 8) -> Batch:
+    """A few test faces, each with the AUs of the next class of the same person."""
+    generator = torch.Generator().manual_seed(0)
+    sources = torch.randperm(len(test), generator=generator)[:count]
+    targets = torch.stack([_other_expression(test, i) for i in sources])
+    return Batch(
+        images=to_float(test.images[sources]), source_aus=test.aus[sources], target_aus=test.aus[targets],
+        source_expression=test.expression[sources], target_expression=test.expression[targets],
+    )  # fmt: skip
+
+
+def _other_expression(test: FaceSet, index: torch.Tensor) -> torch.Tensor:
+    """A face of the same person with another expression; the face itself if there is none."""
+    others = (test.identity == test.identity[index]) & (test.expression != test.expression[index])
+    found = others.nonzero().flatten()
+    return found[int(index) % len(found)] if len(found) else index
+
+
+def _images_seen(config: RunConfig) -> int:
+    """Real images drawn by this phase."""
+    train = config.train
+    if find_experiment(config.experiment).cascaded:
+        return train.cascade_iterations * train.n_critic * train.cascade_batch_size
+    return train.iterations * train.n_critic * train.batch_size

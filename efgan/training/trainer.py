@@ -1,0 +1,229 @@
+"""The only GAN training loop: it trains every method, single-stage or cascade."""
+
+import copy
+import json
+import time
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from efgan.progress import track
+from efgan.provenance import write_atomic
+from torch import Tensor, nn
+
+from efgan.config import TrainConfig
+from efgan.data.batches import Batch, BatchSampler
+from efgan.grids import save_sample_grid
+from efgan.models.branch import Edit
+from efgan.models.discriminator import Critic
+from efgan.training.checkpoint import (
+    adam_tensors,
+    load_tensors,
+    load_weights,
+    pack,
+    restore_adam,
+    save_tensors,
+    unpack,
+)
+from efgan.training.objectives import Objective, Terms
+
+ATTENTION_RANGE = (0.01, 0.98)  # outside of it a branch has collapsed to copying or to repainting (our decision)
+_ALARM_AFTER = 0.05  # fraction of the run
+
+
+class TrainingDivergedError(RuntimeError):
+    """A loss term became infinite or not a number."""
+
+
+@dataclass(kw_only=True)
+class Trainer:
+    """Alternates critic and generator updates, logs, samples and checkpoints; resumes where it stopped.
+
+    Attributes:
+        generator, critic: trained in place.
+        objective: the method's losses.
+        sampler: training batches.
+        rng: the CPU generator behind all randomness of the loop.
+        config: the schedule.
+        iterations, learning_rate: of this phase.
+        folder: receives history.jsonl, samples/ and checkpoint.safetensors.
+        preview: faces for the sample grids; None for none.
+    """
+
+    generator: nn.Module
+    critic: Critic
+    objective: Objective
+    sampler: BatchSampler
+    rng: torch.Generator
+    config: TrainConfig
+    iterations: int
+    learning_rate: float
+    folder: Path
+    preview: Batch | None = None
+
+    def __post_init__(self) -> None:
+        optim = self.config.optim
+        self.ema = copy.deepcopy(self.generator).requires_grad_(False)
+        betas = (optim.beta1, optim.beta2)
+        self.adam, self.adam_critic = (
+            torch.optim.Adam(module.parameters(), self.learning_rate, betas, fused=True)
+            for module in (self.generator, self.critic)
+        )
+        self.iteration = 0
+        self.seconds = 0.0
+        self.alarms: dict[str, str] = {}
+        self._pending: list[dict[str, Tensor]] = []
+
+    def run(self) -> None:
+        """Trains to the end, from the checkpoint in `folder` if there is one.
+
+        Raises:
+            TrainingDivergedError: a term is not finite; the message names it and the iteration.
+            UserError: the checkpoint is damaged or of another version.
+        """
+        if self._checkpoint.exists():
+            self._resume()
+        started = time.perf_counter() - self.seconds
+        for _ in track(range(self.iteration, self.iterations), total=self.iterations, initial=self.iteration,
+                       description=f"training {self.folder.parent.name}"):  # fmt: skip
+            self._pending.append(self.step())
+            self.seconds = time.perf_counter() - started
+            if self._due(self.config.log_every):
+                self._log()
+            if self.preview is not None and self._due(self.config.sample_every):
+                self._save_samples()
+            if self._due(self.config.checkpoint_every):
+                self._save_checkpoint()
+
+    def step(self) -> Terms:
+        """One iteration: `n_critic` critic updates and one generator update. Returns its terms, detached.
+
+        The last critic update and the generator update share one edit and its graph.
+        """
+        self._schedule()
+        for k in range(self.config.n_critic):
+            batch = self.sampler.next()
+            source, target = self.objective.conditions(batch)
+            with torch.set_grad_enabled(k == self.config.n_critic - 1):
+                edit = self.generator(batch.images, source, target)
+            critic_terms = self._update_critic(batch, source, edit)
+        generator_terms = self._update_generator(batch, source, target, edit)
+        self._update_ema()
+        self.iteration += 1
+        attention = {f"attention/{name}": value.mean() for name, value in edit.attentions.items()}
+        return {
+            **{f"critic/{name}": value.detach() for name, value in critic_terms.items()},
+            **{f"generator/{name}": value.detach() for name, value in generator_terms.items()},
+            **{name: value.detach() for name, value in attention.items()},
+        }
+
+    def _update_critic(self, batch: Batch, source: Tensor, edit: Edit) -> Terms:
+        n = len(batch.images) * max(1, len(edit.stages))
+        mix = torch.rand(n, 1, 1, 1, generator=self.rng).to(batch.images.device)
+        terms = self.objective.critic_terms(self.critic, batch.images, source, edit, mix)
+        self.adam_critic.zero_grad()
+        torch.stack(list(terms.values())).sum().backward()
+        self.adam_critic.step()
+        return terms
+
+    def _update_generator(self, batch: Batch, source: Tensor, target: Tensor, edit: Edit) -> Terms:
+        warmup = self.config.attention_warmup * self.iterations
+        attention_weight = min(1.0, self.iteration / warmup) if warmup else 1.0
+        self.critic.requires_grad_(False)
+        terms = self.objective.generator_terms(
+            self.generator, self.critic, batch.images, source, target, edit, attention_weight
+        )
+        self.adam.zero_grad()
+        torch.stack(list(terms.values())).sum().backward()
+        self.adam.step()
+        self.critic.requires_grad_(True)
+        return terms
+
+    def _schedule(self) -> None:
+        """Constant learning rate, then linear to zero."""
+        progress, knee = self.iteration / self.iterations, self.config.optim.decay_from
+        factor = 1.0 if progress < knee or knee == 1 else (1 - progress) / (1 - knee)
+        for optimizer in (self.adam, self.adam_critic):
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate * factor
+
+    @torch.no_grad()
+    def _update_ema(self) -> None:
+        decay = min(self.config.optim.ema, (1 + self.iteration) / (10 + self.iteration))
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self.generator.parameters()), 1 - decay)
+
+    def _due(self, every: int) -> bool:
+        return self.iteration % every == 0 or self.iteration == self.iterations
+
+    def _log(self) -> None:
+        """Appends the means since the last line to history.jsonl; checks every iteration's terms."""
+        names = list(self._pending[0])
+        values = torch.stack([torch.stack([terms[name].float() for name in names]) for terms in self._pending]).cpu()
+        first = self.iteration - len(values)
+        for row, column in (~values.isfinite()).nonzero().tolist()[:1]:
+            raise TrainingDivergedError(f"{names[column]} is {values[row, column].item()} at iteration {first + row}: "
+                                        "lower the learning rate, or start from another seed")  # fmt: skip
+        self._pending.clear()
+        means = dict(zip(names, values.mean(0).tolist(), strict=True))
+        self._watch_attention(means)
+        line = {"iteration": self.iteration, "seconds": round(self.seconds, 2),
+                "learning_rate": self.adam.param_groups[0]["lr"], **means}  # fmt: skip
+        with self._history.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _watch_attention(self, means: dict[str, float]) -> None:
+        """Warns once per branch whose attention has collapsed."""
+        low, high = ATTENTION_RANGE
+        for name, mean in means.items():
+            branch = name.removeprefix("attention/")
+            if branch == name or branch in self.alarms or self.iteration < _ALARM_AFTER * self.iterations:
+                continue
+            if not low <= mean <= high:
+                self.alarms[branch] = f"mean attention {mean:.4f} at iteration {self.iteration}"
+                effect = "copies its input" if mean < low else "repaints everything"
+                warnings.warn(
+                    f"{branch} branch: {self.alarms[branch]} is outside {low}-{high}; the branch {effect}", stacklevel=2
+                )
+
+    @torch.no_grad()
+    def _save_samples(self) -> None:
+        """Rows: sources, edits by the averaged generator, its attention."""
+        assert self.preview is not None
+        edit = self.ema(self.preview.images, *self.objective.conditions(self.preview))
+        rows = [self.preview.images, *(stage.image for stage in edit.stages[:-1]), edit.image]
+        rows += [2 * a.expand(-1, 3, -1, -1) - 1 for name, a in edit.attentions.items() if name == "global"]
+        if edit.stitched_attention is not None:
+            rows.append(2 * edit.stitched_attention.expand(-1, 3, -1, -1) - 1)
+        save_sample_grid(self.folder / "samples" / f"iteration_{self.iteration:06d}.png", rows)
+
+    @property
+    def _checkpoint(self) -> Path:
+        return self.folder / "checkpoint.safetensors"
+
+    @property
+    def _history(self) -> Path:
+        return self.folder / "history.jsonl"
+
+    def _modules(self) -> dict[str, nn.Module]:
+        return {"generator": self.generator, "ema": self.ema, "critic": self.critic}
+
+    def _save_checkpoint(self) -> None:
+        tensors = {"rng": self.rng.get_state()}
+        for name, module in self._modules().items():
+            tensors |= pack(name, module.state_dict())
+        tensors |= pack("adam", adam_tensors(self.adam)) | pack("adam_critic", adam_tensors(self.adam_critic))
+        state = {"iteration": self.iteration, "seconds": self.seconds, "alarms": self.alarms}
+        save_tensors(self._checkpoint, tensors, state)
+
+    def _resume(self) -> None:
+        tensors, state = load_tensors(self._checkpoint)
+        for name, module in self._modules().items():
+            load_weights(module, unpack(name, tensors), self._checkpoint)
+        restore_adam(self.adam, unpack("adam", tensors))
+        restore_adam(self.adam_critic, unpack("adam_critic", tensors))
+        self.rng.set_state(tensors["rng"])
+        self.iteration, self.seconds, self.alarms = state["iteration"], state["seconds"], state["alarms"]
+        lines = self._history.read_text().splitlines() if self._history.exists() else []
+        with write_atomic(self._history) as file:  # lines written after the checkpoint are made again
+            file.writelines(line + "\n" for line in lines if json.loads(line)["iteration"] <= self.iteration)

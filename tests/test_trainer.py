@@ -1,0 +1,192 @@
+"""The training loop: what it updates, what it logs, and that it resumes bit by bit."""
+
+import json
+import warnings
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import BOXES, make_faces
+
+from efgan.data.batches import BatchSampler
+from efgan.errors import UserError
+from efgan.models import build_generator
+from efgan.models.discriminator import Critic
+from efgan.training.checkpoint import load_tensors, save_tensors
+from efgan.training.objectives import build_objective
+from efgan.training.trainer import Trainer, TrainingDivergedError
+
+METHODS = ("stargan", "ganimation", "local_focus", "cascade_ef_gan")
+
+
+@pytest.fixture
+def build(tmp_path, tiny_model, tiny_train):
+    """A trainer of any method on random faces."""
+
+    def make(experiment="ganimation", folder="run", **changes) -> Trainer:
+        torch.manual_seed(0)
+        rng = torch.Generator().manual_seed(0)
+        config = replace(tiny_train, **changes)
+        generator = build_generator(experiment, tiny_model, image_size=64, num_classes=8, boxes=BOXES)
+        objective = build_objective(experiment, config.loss, 8)
+        sampler = BatchSampler(make_faces(), batch_size=2, target_noise=0.1, rng=rng,
+                               classed_only=experiment == "stargan")  # fmt: skip
+        (tmp_path / folder).mkdir(exist_ok=True)
+        return Trainer(
+            generator=generator, critic=Critic(64, 4, 8, 8 if experiment == "stargan" else 17), objective=objective,
+            sampler=sampler, rng=rng, config=config, iterations=6, learning_rate=1e-3, folder=tmp_path / folder,
+        )  # fmt: skip
+
+    return make
+
+
+@pytest.mark.parametrize("experiment", METHODS)
+def test_one_loop_trains_every_method(build, experiment):
+    """Every generator weight that can learn moves, and so does the critic."""
+    trainer = build(experiment)
+    before = {n: p.clone() for n, p in trainer.generator.named_parameters() if "interpolator" not in n}
+    trainer.run()
+    after = dict(trainer.generator.named_parameters())
+    still = [n for n, p in before.items() if torch.equal(p, after[n])]
+    assert not still
+    assert trainer.iteration == 6
+
+
+@pytest.mark.parametrize("experiment", METHODS)
+def test_resuming_is_bit_exact(build, experiment):
+    """Stopping at half and resuming gives the weights and the history of the uninterrupted run."""
+    whole = build(experiment, "whole")
+    whole.run()
+    half = build(experiment, "halves", checkpoint_every=3)
+    half.config = replace(half.config, checkpoint_every=3)
+    for _ in range(3):
+        half._pending.append(half.step())
+        half._log()
+    half._save_checkpoint()
+    half._pending.append(half.step())  # work after the checkpoint is lost, and made again
+    half._log()
+    rest = build(experiment, "halves")
+    rest.run()
+    for name in ("generator", "ema", "critic"):
+        for a, b in zip(getattr(whole, name).parameters(), getattr(rest, name).parameters(), strict=True):
+            assert torch.equal(a, b), name
+    lines = [
+        [{**json.loads(line), "seconds": 0} for line in (t.folder / "history.jsonl").read_text().splitlines()]
+        for t in (whole, rest)
+    ]
+    assert lines[0] == lines[1] and [line["iteration"] for line in lines[0]] == [1, 2, 3, 4, 5, 6]
+
+
+def test_critic_is_frozen_in_the_generator_step(build):
+    """The generator's loss leaves no gradient in the critic."""
+    trainer = build()
+    batch = trainer.sampler.next()
+    edit = trainer.generator(batch.images, batch.source_aus, batch.target_aus)
+    trainer.critic.zero_grad()
+    trainer._update_generator(batch, batch.source_aus, batch.target_aus, edit)
+    assert all(p.grad is None for p in trainer.critic.parameters())
+    assert all(p.requires_grad for p in trainer.critic.parameters())
+
+
+def test_critic_step_leaves_the_generator_alone(build):
+    """Edits enter the critic's loss without graph."""
+    trainer = build()
+    batch = trainer.sampler.next()
+    edit = trainer.generator(batch.images, batch.source_aus, batch.target_aus)
+    trainer._update_critic(batch, batch.source_aus, edit)
+    assert all(p.grad is None for p in trainer.generator.parameters())
+
+
+def test_non_finite_losses_name_iteration_and_term(build):
+    """Training stops at the first bad term instead of going on silently."""
+    trainer = build(n_critic=1)
+    trainer.step()
+    with torch.no_grad():
+        trainer.critic.label_head.weight.fill_(float("nan"))
+    trainer.iteration = 1
+    with pytest.raises(TrainingDivergedError, match=r"critic/cond is nan at iteration 1"):
+        trainer.run()
+
+
+def test_collapsed_attention_is_reported(build):
+    """A branch that copies its input raises an alarm, once."""
+    trainer = build()
+    head = trainer.generator.branch.backbone.head
+    with torch.no_grad(), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer._watch_attention({"attention/global": 0.001})
+        trainer.iteration = 5
+        trainer._watch_attention({"attention/global": 0.001})
+        trainer._watch_attention({"attention/global": 0.001})
+    assert head.weight.requires_grad and len(caught) == 1
+    assert "copies its input" in str(caught[0].message) and "global" in trainer.alarms
+
+
+def test_learning_rate_is_constant_then_linear(build):
+    """Two thirds at full rate, then down towards zero."""
+    trainer = build()
+    rates = []
+    for iteration in range(6):
+        trainer.iteration = iteration
+        trainer._schedule()
+        rates.append(trainer.adam.param_groups[0]["lr"] / 1e-3)
+    assert rates == pytest.approx([1, 1, 1, 1, 1, 0.5])
+
+
+def test_attention_weight_grows_from_zero(build):
+    """λ3 warms up, so that attention does not collapse before the edits are useful."""
+    trainer = build(attention_warmup=0.5)
+    first = trainer.step()
+    second = trainer.step()
+    assert first["generator/attn"] == 0 < second["generator/attn"]
+
+
+def test_average_follows_the_generator(build):
+    """The moving average is close to, but not equal to, the weights."""
+    trainer = build()
+    trainer.run()
+    pairs = zip(trainer.ema.parameters(), trainer.generator.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in pairs)
+    assert not any(p.requires_grad for p in trainer.ema.parameters())
+
+
+def test_truncated_checkpoint_is_one_clear_line(build):
+    """A damaged file says so and what to do; nothing is overwritten."""
+    trainer = build()
+    trainer.run()
+    path = trainer.folder / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"damaged.*delete it"):
+        build().run()
+    assert path.stat().st_size == 100
+
+
+def test_checkpoint_of_another_model_is_refused(build, tmp_path):
+    """Names or shapes that do not fit are reported, not loaded in part."""
+    trainer = build("stargan", "run")
+    trainer.run()
+    with pytest.raises(UserError, match="does not fit the model"):
+        build("ganimation", "run").run()
+
+
+def test_tensors_survive_the_file(tmp_path):
+    """Tensors and state read back as written."""
+    path = tmp_path / "a.safetensors"
+    save_tensors(path, {"x": torch.arange(3)}, {"iteration": 7})
+    tensors, state = load_tensors(path)
+    assert torch.equal(tensors["x"], torch.arange(3)) and state == {"iteration": 7}
+
+
+def test_missing_weights_say_what_to_do(tmp_path):
+    """No file, no traceback."""
+    with pytest.raises(UserError, match="train that run first"):
+        load_tensors(tmp_path / "weights.safetensors")
+
+
+def test_ganimation_penalises_its_own_mask(build):
+    """Its mask is 1 − attention: the published penalty rewards editing, EF-GAN's rewards copying."""
+    terms = {}
+    for experiment in ("ganimation", "baseline"):
+        trainer = build(experiment, experiment, attention_warmup=0.0)
+        terms[experiment] = trainer.step()["generator/attn"] / trainer.config.loss.lambda_attn
+    assert terms["ganimation"] + terms["baseline"] == pytest.approx(2.0, abs=1e-3)
