@@ -38,10 +38,10 @@ class Objective:
         )
         return source, target
 
-    def label_loss(self, predicted: Tensor, condition: Tensor) -> Tensor:
+    def label_loss(self, predicted: Tensor, condition: Tensor, weight: float) -> Tensor:
         """λ1 × the critic's label error: squared AU error, or StarGAN's cross-entropy (weight 1 as published)."""
         if self.num_classes is None:
-            return self.weights.lambda_cond * losses.compute_conditional_loss(predicted, condition)
+            return weight * losses.compute_conditional_loss(predicted, condition)
         return F.cross_entropy(predicted, condition)
 
     def critic_terms(self, critic: Critic, real: Tensor, source: Tensor, edit: Edit, mix: Tensor) -> Terms:
@@ -60,7 +60,7 @@ class Objective:
         return {
             "wasserstein": losses.compute_critic_loss(scores[:n], scores[n:]),
             "gradient_penalty": self.weights.lambda_gp * penalty,
-            "cond": self.label_loss(labels[:n], source),
+            "cond": self.label_loss(labels[:n], source, self.weights.lambda_cond_critic),
         }
 
     def generator_terms(
@@ -85,7 +85,7 @@ class Objective:
             scores, labels = critic(stage_edit.image)
             stage_terms = {
                 "adv": losses.compute_adversarial_loss(scores),
-                "cond": self.label_loss(labels, condition),
+                "cond": self.label_loss(labels, condition, self.weights.lambda_cond),
                 "cont": self.weights.lambda_cont * losses.compute_content_loss(cycle.image, before.detach()),
                 **self._attention_terms(stage_edit, cycle, attention_weight),
             }

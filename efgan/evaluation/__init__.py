@@ -1,0 +1,1 @@
+"""How edits are judged: accuracy, picture quality, Action Units, identity."""

@@ -1,0 +1,86 @@
+"""Evaluates one experiment from its name: faces, split, judges, editor, metrics."""
+
+from pathlib import Path
+
+from efgan.config import RunConfig, to_json
+from efgan.data import load_faces
+from efgan.data.splits import split_faces
+from efgan.editing.editor import load_editor
+from efgan.errors import UserError
+from efgan.evaluation.evaluate import evaluate_controls, evaluate_run
+from efgan.evaluation.judges import load_judges, train_judges
+from efgan.experiments import find_experiment, run_config, run_folder
+from efgan.provenance import Manifest, seed_everything, write_atomic
+from efgan.training.precision import pick_device
+from efgan.training.run import read_config
+
+
+def evaluate_experiment(
+    *, root: Path | str, preset: str, dataset: str, experiment: str, seed: int, split: str | None = None,
+    data_root: str | None = None,
+) -> Path:  # fmt: skip
+    """Evaluates one trained experiment in its run folder; for `controls`, trains and measures the judges.
+
+    Args:
+        root: folder that holds results/.
+        preset, dataset, experiment, seed: what to evaluate; see `run_config`.
+        split: "identity" or "image", for `controls`; a trained run is evaluated on the split it was trained on.
+        data_root: folder of the real sets.
+
+    Returns:
+        The run folder, with metrics.json and pairs.csv.
+
+    Raises:
+        UserError: an unknown name, the run is not trained, or `controls` has not been run yet.
+    """
+    config = run_config(preset, dataset, experiment, seed, split=split, data_root=data_root)
+    folder = run_folder(root, preset, dataset, experiment, seed)
+    seed_everything(seed)
+    if not find_experiment(experiment).trains:
+        _evaluate_controls(folder, config)
+        return folder
+    editor = load_editor(folder)
+    if editor.config.data.split != config.data.split and split is not None:
+        raise UserError(f"{folder} was trained on the {editor.config.data.split} split, not on {split}: train it "
+                        f"again with `efgan train {experiment} --split {split}`")  # fmt: skip
+    faces = load_faces(editor.config.data)
+    parts = split_faces(faces, editor.config.data)
+    controls = run_folder(root, preset, dataset, "controls", seed)
+    judges = load_judges(controls, faces, parts, config.evaluation)
+    evaluate_run(editor.edit_batch, faces, parts, judges, config.evaluation, folder, seed=seed)
+    return folder
+
+
+def _evaluate_controls(folder: Path, config: RunConfig) -> None:
+    """The run "controls": judges, R, copy and target control, with its own config and manifest."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with write_atomic(folder / "config.json") as file:
+        file.write(to_json(config))
+    faces = load_faces(config.data)
+    parts = split_faces(faces, config.data)
+    manifest = Manifest.start(folder, config=config, data_hash=faces.data_hash(), split_hash=parts.hash,
+                              device=str(pick_device()))  # fmt: skip
+    try:
+        try:
+            judges = load_judges(folder, faces, parts, config.evaluation)
+        except UserError:  # none yet, or of other faces or settings
+            judges = train_judges(faces, parts, config.evaluation, folder, seed=config.seed)
+        evaluate_controls(faces, parts, judges, config.evaluation, folder)
+    except BaseException as error:
+        manifest.fail(error)
+        raise
+    manifest.finish(outputs=[folder / "metrics.json", *sorted(folder.glob("*.safetensors"))])
+
+
+def find_run(folder: Path | str) -> tuple[Path, RunConfig]:
+    """The root and the configuration of a run folder, results/<family>/<preset>/<dataset>/<experiment>/seed<k>.
+
+    Raises:
+        UserError: it is none.
+    """
+    folder = Path(folder).resolve()
+    config = read_config(folder)
+    expected = run_folder(Path(), config.preset, config.data.dataset, config.experiment, config.seed)
+    if folder.parts[-len(expected.parts) :] != expected.parts:
+        raise UserError(f"{folder} is a run that was moved: it must lie under {expected} of some folder")
+    return folder.parents[len(expected.parts) - 1], config

@@ -1,0 +1,172 @@
+"""Figures 1-8: the paper's arrangement, examples by rule, real outputs of the runs, whole files with captions."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_faces
+from fake_results import untrained_editor, write_results
+from PIL import Image
+
+from efgan.data.faces import to_float, to_uint8
+from efgan.errors import UserError
+from efgan.evaluation.protocol import test_pairs as all_pairs
+from efgan.exhibits import figures
+from efgan.exhibits import runs as runs_module
+from efgan.exhibits.figures import FIGURES
+from efgan.exhibits.runs import Runs, choose_pairs
+from efgan.grids import image_grid
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """Finished runs with untrained networks, on faces of noise."""
+    write_results(tmp_path)
+    monkeypatch.setattr(runs_module, "load_editor", untrained_editor)
+    monkeypatch.setattr(runs_module, "load_faces", lambda config: make_faces(people=8))
+    return Runs(tmp_path, "synthetic", "smoke")
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> dict:
+    """What the next figure hands to the grid."""
+    seen: dict = {}
+
+    def spy(rows, **layout):
+        seen.update(layout, rows=rows)
+        return image_grid(rows, **layout)
+
+    monkeypatch.setattr(figures, "image_grid", spy)
+    monkeypatch.setattr(figures, "save_figure", lambda figure, stem: None)
+    return seen
+
+
+@pytest.mark.parametrize("name", [name for name in FIGURES if name != "figure_8"])
+def test_every_figure_is_written_as_png_and_pdf(runs: Runs, name: str) -> None:
+    """200 dpi, a caption that names synthetic data, split, preset and seed."""
+    figure = FIGURES[name](runs)
+    png = runs.figures_folder / f"{name}.png"
+    assert png.with_suffix(".pdf").read_bytes().startswith(b"%PDF")
+    with Image.open(png) as picture:
+        assert round(picture.info["dpi"][0]) == 200
+        assert picture.info["Description"] == figure.get_label()
+    for words in ("synthetic_rafd", "synthetic faces", "identity split", "preset smoke", "seed 0", "6 + 4"):
+        assert words in figure.get_label()
+
+
+def test_comparison_shows_what_the_runs_make_of_the_same_faces(runs: Runs, drawn: dict) -> None:
+    """Figure 5: rows input, target, StarGAN, GANimation, ours; columns 1-5 RaFD's role, 6-10 CFEED's."""
+    FIGURES["figure_5"](runs)
+    assert [len(row) for row in drawn["rows"]] == [10] * 5
+    assert drawn["row_labels"] == ["input", "target", "StarGAN", "GANimation", "Cascade\nEF-GAN"]
+    assert [count for _, count in drawn["column_groups"]] == [5, 5]
+    examples = runs.examples("rafd", figures.TASKS["figure_5"])
+    edited = runs.edit("rafd", "ganimation", examples).image
+    assert torch.equal(drawn["rows"][0][1], examples.images[1])
+    assert torch.equal(drawn["rows"][3][1], edited[1])
+
+
+def test_ablation_rows_are_the_papers(runs: Runs, drawn: dict) -> None:
+    """Figure 6: input, target and the four ablations, in Table 3's order."""
+    FIGURES["figure_6"](runs)
+    assert [label.replace("\n", " ") for label in drawn["row_labels"]] == [
+        "input", "target", "Baseline", "Baseline + Local Focuses", "Baseline + Cascade", "Cascade EF-GAN",
+    ]  # fmt: skip
+
+
+def test_local_attention_stands_left_of_global_attention(runs: Runs, drawn: dict) -> None:
+    """Figure 3, as the paper's: column 3 local and stitched, column 4 global; both on one scale."""
+    FIGURES["figure_3"](runs)
+    examples = runs.examples("rafd", figures.TASKS["figure_3"])
+    stages = runs.edit("rafd", "cascade_ef_gan", examples).stages
+    local, glob = drawn["rows"][0][2:]
+    assert torch.equal(local, torch.stack([s.stitched_attention[0] for s in stages]).amax(0))
+    assert torch.equal(glob, torch.stack([s.global_edit.attention[0] for s in stages]).amax(0))
+    assert 0 < drawn["map_limit"] <= 1 and ("local" in drawn["column_labels"][2])
+
+
+def test_stages_end_in_the_final_edit(runs: Runs, drawn: dict) -> None:
+    """Figure 4: input, two intermediate faces, the final one, and the target for comparison."""
+    FIGURES["figure_4"](runs)
+    assert drawn["column_labels"] == ["input", "stage 1", "stage 2", "final", "target"]
+    examples = runs.examples("rafd", figures.TASKS["figure_4"])
+    assert torch.equal(drawn["rows"][1][3], runs.edit("rafd", "cascade_ef_gan", examples).image[1])
+
+
+def test_continuous_editing_ends_at_the_edit_itself(runs: Runs, drawn: dict) -> None:
+    """Figure 7: at α = 1 the Interpolator's AUs are the target's."""
+    FIGURES["figure_7"](runs)
+    examples = runs.examples("rafd", figures.TASKS["figure_7"])
+    final = runs.edit("rafd", "cascade_ef_gan", examples).image
+    for k, row in enumerate(drawn["rows"]):
+        assert torch.equal(row[0], examples.images[k])
+        assert torch.allclose(row[-1], final[k], atol=1e-5)
+
+
+def test_wild_faces_are_in_no_set_and_fit_the_model(runs: Runs, drawn: dict) -> None:
+    """Figure 8: triplets of a person with two expressions in one view; input and desired image differ, softly."""
+    FIGURES["figure_8"](runs)
+    assert [len(row) for row in drawn["rows"]] == [6, 6, 6]
+    source, desired = drawn["rows"][0][:2]
+    assert source.shape == (3, 64, 64)
+    assert 0.001 < (source - desired).square().mean() < 0.2
+
+
+def test_examples_are_the_same_for_every_call_and_differ_by_seed(runs: Runs) -> None:
+    """The rule depends on the seed alone."""
+    tasks = figures.TASKS["figure_4"]
+    assert runs.examples("rafd", tasks).names == runs.examples("rafd", tasks).names
+    faces = make_faces(people=8)
+    pairs = all_pairs(faces, torch.arange(len(faces)))
+    chosen = {tuple(choose_pairs(faces, pairs, faces.aus[pairs.target], tasks, seed)) for seed in range(5)}
+    assert len(chosen) == 5
+
+
+def test_examples_show_the_asked_expressions_on_different_people(runs: Runs) -> None:
+    """As long as there are enough people."""
+    faces = make_faces(people=8)
+    pairs = all_pairs(faces, torch.arange(len(faces)))
+    tasks = figures.TASKS["figure_6"]
+    chosen = choose_pairs(faces, pairs, faces.aus[pairs.target], tasks, 0)
+    names = faces.expression_names
+    found = [(names[faces.expression[pairs.source[k]]], names[faces.expression[pairs.target[k]]]) for k in chosen]
+    assert found == tasks
+    assert len(set(faces.identity[pairs.source[chosen]].tolist())) == len(tasks)
+
+
+def test_a_missing_expression_pair_is_replaced_by_the_widest_change() -> None:
+    """A small image split may lack a pair; its column is labelled with what it shows."""
+    faces = make_faces(people=2)
+    kept = ((faces.expression == 0) | (faces.expression == 1)).nonzero().flatten()
+    pairs = all_pairs(faces, kept)
+    wanted = faces.aus[pairs.target]
+    gap = (wanted - faces.aus[pairs.source]).norm(dim=1)
+    (chosen,) = choose_pairs(faces, pairs, wanted, [("happy", "sad")], 0)
+    assert gap[chosen] == gap.max()
+
+
+def test_no_test_pairs_is_a_clear_error() -> None:
+    """Nothing to show: say what to change."""
+    faces = make_faces(people=1)
+    pairs = all_pairs(faces, torch.tensor([0]))
+    with pytest.raises(UserError, match="no test pairs"):
+        choose_pairs(faces, pairs, faces.aus[pairs.target], [("angry", "happy")], 0)
+
+
+def test_a_missing_run_names_the_command_that_makes_it(tmp_path: Path) -> None:
+    """Before anything is drawn."""
+    with pytest.raises(UserError, match=r"efgan train cascade_ef_gan --dataset synthetic_rafd --preset smoke --seed 3"):
+        FIGURES["figure_4"](Runs(tmp_path, "synthetic", "smoke", 3))
+    assert not (tmp_path / "figures").exists()
+
+
+def test_wild_photographs_of_real_data_are_not_faked(tmp_path: Path) -> None:
+    """Figure 8 of the real family has no stand-in."""
+    with pytest.raises(UserError, match="AffectNet"):
+        FIGURES["figure_8"](Runs(tmp_path, "real", "smoke"))
+
+
+def test_pictures_keep_their_values_on_the_way(runs: Runs) -> None:
+    """Inputs shown as uint8 are those that the networks see as floats."""
+    examples = runs.examples("rafd", figures.TASKS["figure_1"])
+    assert torch.equal(to_uint8(to_float(examples.images)), examples.images)

@@ -1,0 +1,90 @@
+"""The report: one page that can be passed on alone, with every exhibit and where it came from."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from fake_results import write_results
+from PIL import Image, PngImagePlugin
+
+from efgan.errors import UserError
+from efgan.exhibits.goals import check_goals
+from efgan.exhibits.report import write_report
+from efgan.exhibits.runs import Runs
+from efgan.experiments import EXPERIMENTS
+from efgan.paper import EXHIBITS
+
+
+def make_root(tmp_path: Path) -> Path:
+    write_results(tmp_path)
+    folder = Runs(tmp_path, "synthetic", "smoke").figures_folder
+    folder.mkdir(parents=True)
+    for name in (n for n in EXHIBITS if n.startswith("figure")):
+        note = PngImagePlugin.PngInfo()
+        note.add_text("Description", f"caption of {name}")
+        Image.new("RGB", (20, 10), "red").save(folder / f"{name}.png", pnginfo=note)
+    return tmp_path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return make_root(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_report(make_root(tmp_path_factory.mktemp("root")), "synthetic", "smoke")
+
+
+def test_page_holds_everything_and_needs_nothing(written: Path) -> None:
+    """All figures and tables inside, the paper's numbers beside ours, no picture or script from elsewhere."""
+    page = written.read_text(encoding="utf-8")
+    assert written.parts[-4:] == ("results", "synthetic", "smoke", "report.html")
+    for exhibit in EXHIBITS.values():
+        assert exhibit.heading in page
+    assert "caption of figure_8" in page
+    sources = re.findall(r'src="([^"]*)"', page)
+    assert len(sources) == 8 + 2 + 2 and all(source.startswith("data:image/") for source in sources)
+    assert "<script" not in page and "http" not in page
+    assert "89.38" in page and "70.00" in page and "Paper (RaFD)" in page
+
+
+def test_page_says_that_the_faces_are_synthetic(written: Path) -> None:
+    """Before any number."""
+    page = written.read_text(encoding="utf-8")
+    assert page.index("These faces are synthetic") < page.index("Goals</h2>")
+
+
+def test_links_lead_to_records_that_exist(written: Path) -> None:
+    """Every manifest named on the page lies beside it."""
+    links = set(re.findall(r'href="([^"#]*manifest\.json)"', written.read_text(encoding="utf-8")))
+    assert len(links) == 12
+    assert all((written.parent / link).is_file() for link in links)
+
+
+def test_a_missing_figure_names_its_notebook(root: Path) -> None:
+    """What is missing, and what to do."""
+    (root / "figures/synthetic/smoke/figure_5.png").unlink()
+    with pytest.raises(
+        UserError, match=r"figure_5\.png is missing: make it with `efgan run-notebook figure_5_comparison`"
+    ):
+        write_report(root, "synthetic", "smoke")
+    assert not (root / "results/synthetic/smoke/report.html").exists()
+
+
+def test_goals_are_checked_against_the_records(root: Path) -> None:
+    """All are reached by the made-up results; a collapsed branch, a weak method and a low PSNR are told."""
+    runs = Runs(root, "synthetic", "smoke")
+    trained = [runs.run("rafd", e.name) for e in EXPERIMENTS.values() if e.trains]
+    assert all(goal.reached for goal in check_goals(runs, trained))
+    path = runs.run("rafd", "cascade_ef_gan").folder / "metrics.json"
+    changed = {"accuracy_G": 0.3, "psnr": 19.0, "mean_attention": {"stage_1.global": 0.001}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    again = Runs(root, "synthetic", "smoke")
+    goals = check_goals(again, [again.run("rafd", run.experiment.name) for run in trained])
+    failed = {goal.what for goal in goals if not goal.reached}
+    assert failed == {
+        "G of Cascade EF-GAN on synthetic_rafd", "PSNR of Cascade EF-GAN on synthetic_rafd", "G of every method",
+        "Mean attention of every trained branch",
+    }  # fmt: skip
