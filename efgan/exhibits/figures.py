@@ -1,0 +1,244 @@
+"""Figures 1 and 3-8 in the paper's arrangement; figure 2 is drawn in `architecture.py`.
+
+Every `figure_k` reads finished runs, writes `figure_k.png` (200 dpi) and `.pdf`, and returns the figure. Examples are
+test faces picked by the rule of `Runs.examples`, never by hand, and are the same for all methods of a figure.
+"""
+
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+
+from efgan.data.faces import to_float
+from efgan.exhibits.architecture import draw_architecture
+from efgan.exhibits.runs import Runs
+from efgan.exhibits.wild import wild_examples
+from efgan.grids import COLOURS, Box, Picture, image_grid, save_figure
+from efgan.paper import find_exhibit
+
+# Expression changes shown, by figure (our decision: the text does not list the paper's). Wide ones come first, e.g.
+# "from furious to laughing" (paper 1).
+TASKS: dict[str, list[tuple[str, str]]] = {
+    "figure_1": [("angry", "happy"), ("happy", "surprised")],
+    "figure_2": [("angry", "happy")],
+    "figure_3": [("neutral", "happy"), ("neutral", "surprised"), ("happy", "angry"), ("sad", "fearful")],
+    "figure_4": [("angry", "happy"), ("surprised", "angry"), ("happy", "sad"), ("fearful", "disgusted")],
+    "figure_5": [("neutral", "happy"), ("angry", "happy"), ("sad", "surprised"), ("happy", "disgusted"),
+                 ("surprised", "angry")],
+    "figure_5_cfeed": [("neutral", "surprised"), ("happy", "angry"), ("fearful", "happy"), ("disgusted", "sad"),
+                       ("angry", "surprised")],
+    "figure_6": [("neutral", "surprised"), ("angry", "happy"), ("happy", "fearful"), ("sad", "disgusted"),
+                 ("surprised", "contemptuous"), ("disgusted", "neutral"), ("fearful", "angry")],
+    "figure_7": [("neutral", "happy"), ("happy", "angry"), ("sad", "surprised"), ("neutral", "disgusted")],
+    "figure_8": [("neutral", "happy"), ("angry", "surprised"), ("happy", "sad"), ("surprised", "disgusted"),
+                 ("sad", "happy"), ("neutral", "angry")],
+}  # fmt: skip
+STEPS = 6  # columns of figure 7 after the input; our decision
+TARGET = "The target is the person's own face with that expression."
+DRAWN = "Faces are drawn by seed, not by hand."
+RULE = f"{DRAWN} All methods edit the same ones."
+
+
+def figure_1(runs: Runs, out: Path | None = None) -> Figure:
+    """Teaser: what local focuses and the cascade add, with the eyes' and mouth's focus boxes enlarged.
+
+    Args:
+        runs: where the runs are.
+        out: folder for the files; `None` = `runs.figures_folder`.
+
+    Raises:
+        UserError: a run is missing; the message names the command that makes it.
+
+    Source: paper figure 1.
+    """
+    experiments = {"stargan": "StarGAN", "ganimation": "GANimation", "local_focus": "EF-GAN",
+                   "cascade_ef_gan": "Cascade EF-GAN"}  # fmt: skip
+    examples = runs.examples("rafd", TASKS["figure_1"])
+    columns = [examples.images, examples.targets, *(runs.edit("rafd", e, examples).image for e in experiments)]
+    focus = runs.run("rafd", "cascade_ef_gan").editor.focus_boxes
+    frames = {"eyes": COLOURS[9], "mouth": COLOURS[1]}
+    rows, boxes, labels = [], [], []
+    for k, label in enumerate(examples.labels):
+        rows += [[column[k] for column in columns]]
+        rows += [[column[k][:, *focus[region].slices] for column in columns] for region in frames]
+        labels += [label, *frames]
+        for row, (region, colour) in enumerate(frames.items(), start=3 * k + 1):
+            boxes.append(Box(row=3 * k, column=0, colour=colour, **focus[region]._asdict()))
+            boxes += [Box(row=row, column=j, top=0, left=0, height=focus[region].height, width=focus[region].width,
+                          colour=colour) for j in range(len(columns))]  # fmt: skip
+    figure = image_grid(
+        rows, title=_title("figure_1"), boxes=boxes, row_labels=labels, row_groups=range(3, len(rows), 3),
+        column_labels=["input", "target", *experiments.values()], cell=_cell(examples.images.shape[-1], 256),
+        caption=_caption(runs, "figure_1", "Below each face, its eyes' and mouth's focus boxes, enlarged. EF-GAN is "
+                         f"the single stage with local focuses (Baseline + Local Focuses). {RULE}"),
+    )  # fmt: skip
+    return _save(figure, runs, "figure_1", out)
+
+
+def figure_2(runs: Runs, out: Path | None = None) -> Figure:
+    """Architecture, drawn with the real intermediate images of a trained cascade.
+
+    Args and Raises as `figure_1`. Source: paper figure 2.
+    """
+    examples = runs.examples("rafd", TASKS["figure_2"])
+    edit = runs.edit("rafd", "cascade_ef_gan", examples)
+    boxes = runs.run("rafd", "cascade_ef_gan").editor.focus_boxes
+    caption = _caption(runs, "figure_2", "Left: the workflow; every stage edits the face of the stage before towards "
+                       "the next AUs of the Interpolator (bars: the 17 AUs, 0 to 5). Right: the inside of stage 1. All "
+                       "pictures are the trained model's own.")  # fmt: skip
+    figure = draw_architecture(to_float(examples.images), examples.source_aus, edit, boxes,
+                               title=_title("figure_2"), caption=caption)  # fmt: skip
+    return _save(figure, runs, "figure_2", out)
+
+
+def figure_3(runs: Runs, out: Path | None = None) -> Figure:
+    """Local against global attention: input, edit, stitched local attention, global attention.
+
+    Of the three stages' maps the largest value is shown at each pixel, where the whole cascade edits (our decision:
+    the paper does not say which model or stage). Args and Raises as `figure_1`. Source: paper figure 3.
+    """
+    examples = runs.examples("rafd", TASKS["figure_3"])
+    edit = runs.edit("rafd", "cascade_ef_gan", examples)
+    local = torch.stack(
+        [stage.stitched_attention for stage in edit.stages if stage.stitched_attention is not None]
+    ).amax(0)
+    glob = torch.stack([stage.attentions["global"] for stage in edit.stages]).amax(0)
+    rows = [list(row) for row in zip(to_float(examples.images), edit.image, local, glob, strict=True)]
+    limit = max(0.1, round(float(torch.cat([local, glob]).quantile(0.999)) + 0.05, 1))
+    figure = image_grid(
+        rows, title=_title("figure_3"), row_labels=examples.labels, map_limit=min(1.0, limit),
+        column_labels=["input", "edited", "local attention\n(stitched)", "global\nattention"],
+        cell=_cell(examples.images.shape[-1], 256),
+        caption=_caption(runs, "figure_3", "Attention of eq. (1), at each pixel the largest of all stages: bright = "
+                         f"the edit's colour, dark = the input is kept. Local maps are stitched over 0. {DRAWN}"),
+    )  # fmt: skip
+    return _save(figure, runs, "figure_3", out)
+
+
+def figure_4(runs: Runs, out: Path | None = None) -> Figure:
+    """Input, intermediate edits and final edit of large-gap pairs, and the real target beside them.
+
+    Args and Raises as `figure_1`. Source: paper figure 4; the real target is our addition.
+    """
+    examples = runs.examples("rafd", TASKS["figure_4"])
+    edit = runs.edit("rafd", "cascade_ef_gan", examples)
+    stages = [stage.image for stage in edit.stages]
+    rows = [list(row) for row in zip(to_float(examples.images), *stages, to_float(examples.targets), strict=True)]
+    middle = [f"stage {k}" for k in range(1, len(stages))]
+    figure = image_grid(
+        rows, title=_title("figure_4"), row_labels=examples.labels, column_labels=["input", *middle, "final", "target"],
+        column_groups=[("", 1), ("", len(stages)), ("", 1)], cell=_cell(examples.images.shape[-1], 256),
+        caption=_caption(runs, "figure_4", f"Each stage edits the image of the stage before. {TARGET} {DRAWN}"),
+    )  # fmt: skip
+    return _save(figure, runs, "figure_4", out)
+
+
+def figure_5(runs: Runs, out: Path | None = None) -> Figure:
+    """Comparison with the state of the art: columns 1-5 in RaFD's role, 6-10 in CFEED's.
+
+    Args and Raises as `figure_1`. Source: paper figure 5.
+    """
+    columns: list[list[Picture]] = []
+    labels: list[str] = []
+    for role, tasks in (("rafd", "figure_5"), ("cfeed", "figure_5_cfeed")):
+        examples = runs.examples(role, TASKS[tasks])
+        edits = [runs.edit(role, e, examples).image for e in ("stargan", "ganimation", "cascade_ef_gan")]
+        columns += [list(column) for column in zip(examples.images, examples.targets, *edits, strict=True)]
+        labels += examples.labels
+    rows = [list(row) for row in zip(*columns, strict=True)]
+    groups = [(_role_heading(runs, role), 5) for role in ("rafd", "cfeed")]
+    figure = image_grid(
+        rows, title=_title("figure_5"), column_labels=labels, column_groups=groups,
+        row_labels=["input", "target", "StarGAN", "GANimation", "Cascade\nEF-GAN"],
+        cell=_cell(columns[0][0].shape[-1], 192),
+        caption=_caption(runs, "figure_5", f"One expression change per column. {TARGET} {RULE}"),
+    )  # fmt: skip
+    return _save(figure, runs, "figure_5", out)
+
+
+def figure_6(runs: Runs, out: Path | None = None) -> Figure:
+    """Ablation study in RaFD's role: one expression change per column.
+
+    Args and Raises as `figure_1`. Source: paper figure 6.
+    """
+    examples = runs.examples("rafd", TASKS["figure_6"])
+    edits = [runs.edit("rafd", e, examples).image for e in ("baseline", "local_focus", "cascade", "cascade_ef_gan")]
+    rows = [list(row) for row in (examples.images, examples.targets, *edits)]
+    figure = image_grid(
+        rows, title=_title("figure_6"), column_labels=examples.labels, cell=_cell(examples.images.shape[-1], 192),
+        row_labels=["input", "target", "Baseline", "Baseline +\nLocal Focuses", "Baseline +\nCascade",
+                    "Cascade\nEF-GAN"],
+        caption=_caption(runs, "figure_6", f"One expression change per column. {TARGET} {RULE}"),
+    )  # fmt: skip
+    return _save(figure, runs, "figure_6", out)
+
+
+def figure_7(runs: Runs, out: Path | None = None) -> Figure:
+    """Continuous editing: the Interpolator's AUs at rising fractions of the way to the target.
+
+    Args and Raises as `figure_1`. Source: paper figure 7 and 4.5.
+    """
+    examples = runs.examples("rafd", TASKS["figure_7"])
+    editor = runs.run("rafd", "cascade_ef_gan").editor
+    alphas = [k / STEPS for k in range(1, STEPS + 1)]
+    rows = []
+    for k in range(len(examples)):
+        edited = editor.continuous(examples.images[k], examples.source_aus[k], examples.target_aus[k], alphas)
+        rows.append([examples.images[k], *edited])
+    figure = image_grid(
+        rows, title=_title("figure_7"), row_labels=examples.labels,
+        column_labels=["input", *(f"α = {alpha:.2f}" for alpha in alphas)], column_groups=[("", 1), ("", STEPS)],
+        cell=_cell(examples.images.shape[-1], 192),
+        caption=_caption(runs, "figure_7", "Column 1: input; then edits towards the Interpolator's AUs at the fraction "
+                         f"α of the way to the target. {DRAWN}"),
+    )  # fmt: skip
+    return _save(figure, runs, "figure_7", out)
+
+
+def figure_8(runs: Runs, out: Path | None = None) -> Figure:
+    """Wild faces: people, light and backgrounds that training never saw, in triplets.
+
+    Args and Raises as `figure_1`. Source: paper figure 8, which uses AffectNet photographs; these are rendered.
+    """
+    examples = wild_examples(runs, TASKS["figure_8"])
+    edited = runs.edit("rafd", "cascade_ef_gan", examples).image
+    triplets = [list(t) for t in zip(to_float(examples.images), to_float(examples.targets), edited, strict=True)]
+    half = len(triplets) // 2
+    rows: list[list[Picture]] = [triplets[k] + triplets[k + half] for k in range(half)]
+    caption = ("Triplets: input, the same person rendered with the desired expression, edit. Rendered people that are "
+               "in no set, under light and backgrounds that are in no set; no fine-tuning on such faces. "
+               + runs.describe(*find_exhibit("figure_8").runs, shown="Model trained on"))  # fmt: skip
+    figure = image_grid(
+        rows, title=_title("figure_8"), column_labels=["input", "desired", "edited"] * 2, caption=caption,
+        column_groups=[("", 3), ("", 3)], row_labels=examples.labels[:half], right_labels=examples.labels[half:],
+        cell=_cell(examples.images.shape[-1], 256),
+    )  # fmt: skip
+    return _save(figure, runs, "figure_8", out)
+
+
+FIGURES = {f.__name__: f for f in (figure_1, figure_2, figure_3, figure_4, figure_5, figure_6, figure_7, figure_8)}
+
+
+def _title(name: str) -> str:
+    return find_exhibit(name).heading
+
+
+def _caption(runs: Runs, name: str, says: str) -> str:
+    return f"{says} {runs.describe(*find_exhibit(name).runs)}"
+
+
+def _save(figure: Figure, runs: Runs, name: str, out: Path | None) -> Figure:
+    save_figure(figure, (out or runs.figures_folder) / name)
+    return figure
+
+
+def _cell(size: int, about: int) -> int:
+    """Dots per picture: a whole multiple of its pixels, near `about`, so that enlarging keeps pixels regular."""
+    return size * max(1, round(about / size))
+
+
+def _role_heading(runs: Runs, role: str) -> str:
+    dataset = runs.dataset(role)
+    return (
+        f"{dataset} (in the role of {role.upper().replace('RAFD', 'RaFD')})" if runs.family == "synthetic" else dataset
+    )
