@@ -79,7 +79,8 @@ class ModelConfig:
 class LossWeights:
     """Weights of eq. (2) and of the critic's terms. The paper gives none: all are our decision, as noted."""
 
-    lambda_cond: float = 160.0  # λ1, mean squared AU error; GANimation 4000/25
+    lambda_cond: float = 160.0  # λ1, mean squared AU error of the edits; GANimation 4000/25
+    lambda_cond_critic: float = 160.0  # the same for the critic on real faces; GANimation uses one value for both
     lambda_cont: float = 10.0  # λ2, L1 of the cycle; GANimation
     lambda_attn: float = 0.1  # λ3, mean attention; GANimation's weight
     lambda_interp: float = 1.0  # λ4, Interpolator; our decision
@@ -117,6 +118,7 @@ class TrainConfig:
     batch_size: int = 25  # GANimation's launch script
     cascade_batch_size: int = 8  # memory; our decision
     n_critic: int = 5  # critic updates per generator update; WGAN-GP
+    critic_warmup: int = 0  # critic updates on the labels of real faces before the first iteration; our decision
     cascade_lr_factor: float = 0.5  # learning rate of the fine-tuning relative to the first phase; our decision
     attention_warmup: float = 0.2  # fraction of the run over which λ3 grows from 0; our decision
     target_noise: float = 0.1  # uniform noise on target AUs; GANimation
@@ -251,7 +253,7 @@ _SMALL_TRAIN = TrainConfig(
     interpolator_iterations=1_000, sample_every=200, checkpoint_every=100, target_noise=0.0,
     loss=LossWeights(lambda_cond=40.0), optim=_SMALL_OPTIM,
 )  # fmt: skip
-_SMALL_EVAL = EvalConfig(classifier="small", classifier_epochs=40, classifier_seeds=1, estimator_epochs=40,
+_SMALL_EVAL = EvalConfig(classifier="small", classifier_epochs=25, classifier_seeds=1, estimator_epochs=25,
                          frechet_pairs=400, extractor="efficientnet-lite0")  # fmt: skip
 
 PRESETS: dict[str, Preset] = {

@@ -176,18 +176,20 @@ def _build_trainer(
         device
     )
     batch_size, iterations, learning_rate = train.batch_size, train.iterations, train.optim.learning_rate
+    critic_warmup = train.critic_warmup
     if experiment.cascaded:
         _start_cascade(generator, critic, _initial_weights(root, config))
         train_interpolator(generator.interpolator, training_faces.aus, train, rng)
         generator.interpolator.requires_grad_(False)
         batch_size, iterations = train.cascade_batch_size, train.cascade_iterations
         learning_rate *= train.cascade_lr_factor
+        critic_warmup = 0  # it has been trained with the single stage
     set_precision(generator, precision)
     sampler = BatchSampler(training_faces, batch_size=batch_size, target_noise=train.target_noise, rng=rng,
                            classed_only=objective.num_classes is not None)  # fmt: skip
     return Trainer(
         generator=generator, critic=critic, objective=objective, sampler=sampler, rng=rng, config=train,
-        iterations=iterations, learning_rate=learning_rate, folder=folder,
+        iterations=iterations, learning_rate=learning_rate, critic_warmup=critic_warmup, folder=folder,
         preview=_preview(faces.subset(parts.test)).to(device),
     )  # fmt: skip
 

@@ -47,6 +47,8 @@ class Trainer:
         rng: the CPU generator behind all randomness of the loop.
         config: the schedule.
         iterations, learning_rate: of this phase.
+        critic_warmup: critic updates on real labels before the first iteration.
+        critic_warmup: critic updates on real labels before the first iteration.
         folder: receives history.jsonl, samples/ and checkpoint.safetensors.
         preview: faces for the sample grids; None for none.
     """
@@ -60,6 +62,7 @@ class Trainer:
     iterations: int
     learning_rate: float
     folder: Path
+    critic_warmup: int = 0
     preview: Batch | None = None
 
     def __post_init__(self) -> None:
@@ -84,6 +87,8 @@ class Trainer:
         """
         if self._checkpoint.exists():
             self._resume()
+        else:
+            self._warm_up_critic()
         started = time.perf_counter() - self.seconds
         for _ in track(range(self.iteration, self.iterations), total=self.iterations, initial=self.iteration,
                        description=f"training {self.folder.parent.name}"):  # fmt: skip
@@ -95,6 +100,16 @@ class Trainer:
                 self._save_samples()
             if self._due(self.config.checkpoint_every):
                 self._save_checkpoint()
+
+    def _warm_up_critic(self) -> None:
+        """Teaches the critic's label head on real faces, so that the generator is asked for expressions at once."""
+        for _ in track(range(self.critic_warmup), description=f"critic of {self.folder.parent.name}"):
+            batch = self.sampler.next()
+            source, _ = self.objective.conditions(batch)
+            _, labels = self.critic(batch.images)
+            self.adam_critic.zero_grad()
+            self.objective.label_loss(labels, source, self.objective.weights.lambda_cond_critic).backward()
+            self.adam_critic.step()
 
     def step(self) -> Terms:
         """One iteration: `n_critic` critic updates and one generator update. Returns its terms, detached.

@@ -1,0 +1,1 @@
+"""Uses trained models: edit faces from Python, the command line and the notebooks."""
