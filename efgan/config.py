@@ -229,7 +229,8 @@ def _build(kind: type[T], values: dict[str, Any]) -> T:
         raise KeyError(f"unknown {', '.join(sorted(unknown))}")
     if missing := names.keys() - values.keys():
         raise KeyError(f"missing {', '.join(sorted(missing))}")
-    return kind(**{n: _build(names[n].type, v) if is_dataclass(names[n].type) else v for n, v in values.items()})
+    nested = {name: f.type for name, f in names.items() if isinstance(f.type, type) and is_dataclass(f.type)}
+    return kind(**{name: _build(nested[name], v) if name in nested else v for name, v in values.items()})
 
 
 def find_preset(name: str) -> Preset:

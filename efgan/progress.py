@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +32,7 @@ def track(iterable: Iterable[T], *, total: int | None = None, initial: int = 0, 
     Returns:
         The same items.
     """
-    if total is None and hasattr(iterable, "__len__"):
+    if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     if path := os.environ.get(PROGRESS_FILE):
         return _file(iterable, total, initial, description, Path(path))

@@ -142,7 +142,7 @@ class Manifest:
         folder = Path(folder)
         record = {
             "status": "running",
-            "command": os.environ.get(COMMAND) or shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": os.environ.get(COMMAND) or _command_line(),
             "started": _now(),
             "git": git_state(),
             "config": asdict(config) if is_dataclass(config) and not isinstance(config, type) else config,
@@ -182,6 +182,11 @@ class Manifest:
 def _hashes(paths: Iterable[Path | str], folder: Path) -> dict[str, str]:
     """SHA-256 of each file, by its path relative to `folder`."""
     return {Path(os.path.relpath(path, folder)).as_posix(): sha256_of(path) for path in paths}
+
+
+def _command_line() -> str:
+    program = Path(sys.argv[0]).name
+    return shlex.join(["efgan" if program == "cli.py" else program, *sys.argv[1:]])
 
 
 def _now() -> str:

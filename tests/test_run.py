@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-
 from conftest import make_faces
+
 from efgan.config import PRESETS
 from efgan.editing.editor import load_editor
 from efgan.errors import UserError

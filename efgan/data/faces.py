@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -80,14 +81,15 @@ class FaceSet:
         """int64 tensor of the `expression_names` indices that metrics use."""
         return torch.tensor([self.expression_names.index(name) for name in self.evaluated])
 
+    def _tensors(self) -> dict[str, Tensor]:
+        """The tensor fields by name: one row per face each."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+
     def subset(self, index: Tensor) -> "FaceSet":
         """The faces at `index` (int64 positions or a boolean mask of length N)."""
         index = torch.arange(len(self))[index.cpu()]
-        values = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor):
-                values[field.name] = value[index.to(value.device)]
+        values: dict[str, Any] = {name: value[index.to(value.device)] for name, value in self._tensors().items()}
         return replace(self, **values, names=tuple(self.names[i] for i in index.tolist()))
 
     def resized(self, size: int) -> "FaceSet":
@@ -103,15 +105,13 @@ class FaceSet:
 
     def to(self, device: torch.device) -> "FaceSet":
         """Images, AUs and labels on `device`, so that batches need no copy."""
-        moved = {
-            f.name: getattr(self, f.name).to(device) for f in fields(self) if isinstance(getattr(self, f.name), Tensor)
-        }
+        moved: dict[str, Any] = {name: value.to(device) for name, value in self._tensors().items()}
         return replace(self, **moved)
 
     def data_hash(self) -> str:
         """SHA-256 over images and labels: what manifests record."""
         digest = hashlib.sha256()
-        for value in (self.images, self.aus, self.landmarks, self.identity, self.expression, self.variant):
+        for value in self._tensors().values():
             digest.update(value.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from efgan.provenance import write_atomic
 from torch import Tensor
 
 from efgan.config import DataConfig
 from efgan.data.faces import FaceSet
+from efgan.provenance import write_atomic
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,33 @@ _SLOPE = 0.01
 _SMALL_MAP = 8  # pixels; convolutions of smaller maps are faster as one matrix product on a CPU
 
 
+class StridedConv(nn.Conv2d):
+    """4×4 convolution with stride 2 and padding 1; on small maps of a CPU computed as one matrix product."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 4, stride=2, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Args: x B×in×H×W. Returns B×out×H/2×W/2."""
+        if x.is_cuda or x.shape[2] > _SMALL_MAP:
+            return super().forward(x)
+        batch, _, height, width = x.shape
+        assert self.bias is not None
+        columns = F.unfold(x, 4, padding=1, stride=2)
+        out = self.weight.flatten(1) @ columns.transpose(0, 1).reshape(columns.shape[1], -1)
+        out = out.view(-1, batch, height // 2 * (width // 2)).transpose(0, 1) + self.bias[None, :, None]
+        return out.reshape(batch, -1, height // 2, width // 2)
+
+    def adjoint(self, gradient: Tensor) -> Tensor:
+        """The gradient with respect to the input, B×in×2h×2w, from the one with respect to the output, B×out×h×w."""
+        batch, channels, height, width = gradient.shape
+        if gradient.is_cuda or 2 * height > _SMALL_MAP:
+            return F.conv_transpose2d(gradient, self.weight, stride=2, padding=1)
+        columns = self.weight.flatten(1).t() @ gradient.flatten(2).transpose(0, 1).reshape(channels, -1)
+        columns = columns.view(-1, batch, height * width).transpose(0, 1)
+        return F.fold(columns, (2 * height, 2 * width), 4, padding=1, stride=2)
+
+
 class Critic(nn.Module):
     """Strided convolutions with LeakyReLU, a patch-score head and a label head.
 
@@ -30,7 +57,7 @@ class Critic(nn.Module):
         factors_of_two = (image_size & -image_size).bit_length() - 1
         depth = min(int(math.log2(image_size)) - 1, factors_of_two)
         channels = [3] + [min(width * 2**k, max_width) for k in range(depth)]
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(channels))
+        self.convs = nn.ModuleList(StridedConv(a, b) for a, b in pairwise(channels))
         self.patch_head = nn.Conv2d(channels[-1], 1, 3, padding=1, bias=False)
         self.label_head = nn.Conv2d(channels[-1], outputs, image_size // 2**depth, bias=False)
         initialise(self)
@@ -38,7 +65,7 @@ class Critic(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Args: images B×3×S×S. Returns patch scores B×1×h×w and labels B×outputs (AUs or logits)."""
         for conv in self.convs:
-            images = F.leaky_relu(_strided_conv(conv, images), _SLOPE)
+            images = F.leaky_relu(conv(images), _SLOPE)
         return self.patch_head(images), self.label_head(images).flatten(1)
 
     def input_gradient(self, images: Tensor) -> Tensor:
@@ -52,33 +79,13 @@ class Critic(nn.Module):
         with torch.no_grad():
             hidden = images
             for conv in self.convs:
-                hidden = _strided_conv(conv, hidden)
+                hidden = conv(hidden)
                 slopes.append(torch.full_like(hidden, _SLOPE).masked_fill_(hidden > 0, 1.0))
                 hidden = hidden * slopes[-1]
         gradient = F.conv_transpose2d(
             hidden.new_ones(len(images), 1, *hidden.shape[2:]), self.patch_head.weight, padding=1
         )
         for conv, slope in zip(reversed(self.convs), reversed(slopes), strict=True):
-            gradient = _transposed_conv(conv, gradient * slope)
+            assert isinstance(conv, StridedConv)
+            gradient = conv.adjoint(gradient * slope)
         return gradient
-
-
-def _strided_conv(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """`conv(x)` for 4×4, stride 2, padding 1."""
-    if x.is_cuda or x.shape[2] > _SMALL_MAP:
-        return conv(x)
-    batch, _, height, width = x.shape
-    columns = F.unfold(x, 4, padding=1, stride=2)
-    out = conv.weight.flatten(1) @ columns.transpose(0, 1).reshape(columns.shape[1], -1)
-    out = out.view(-1, batch, height // 2 * (width // 2)).transpose(0, 1) + conv.bias[None, :, None]
-    return out.reshape(batch, -1, height // 2, width // 2)
-
-
-def _transposed_conv(conv: nn.Conv2d, gradient: Tensor) -> Tensor:
-    """The adjoint of `conv` without its bias."""
-    batch, channels, height, width = gradient.shape
-    if gradient.is_cuda or 2 * height > _SMALL_MAP:
-        return F.conv_transpose2d(gradient, conv.weight, stride=2, padding=1)
-    columns = conv.weight.flatten(1).t() @ gradient.flatten(2).transpose(0, 1).reshape(channels, -1)
-    columns = columns.view(-1, batch, height * width).transpose(0, 1)
-    return F.fold(columns, (2 * height, 2 * width), 4, padding=1, stride=2)

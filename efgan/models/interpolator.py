@@ -26,8 +26,8 @@ class Interpolator(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.correction = _mlp(2 * NUM_AUS, NUM_AUS)
-        nn.init.zeros_(self.correction[-1].weight)
-        nn.init.zeros_(self.correction[-1].bias)
+        for parameter in self.correction[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, source_aus: Tensor, residual: Tensor) -> Tensor:
         """Args: source_aus and residual, B×17. Returns B×17 in [0, 1]."""

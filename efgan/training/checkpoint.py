@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from efgan.provenance import write_atomic
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
 from efgan.errors import UserError
+from efgan.provenance import write_atomic
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:

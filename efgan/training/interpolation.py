@@ -1,11 +1,11 @@
 """Teaches the AUs Interpolator against its Wasserstein critic, on AU vectors alone (paper 3.2)."""
 
 import torch
-from efgan.progress import track
 from torch import Tensor
 
 from efgan.config import TrainConfig
 from efgan.models.interpolator import AUCritic, Interpolator
+from efgan.progress import track
 from efgan.training import losses
 
 _BATCH = 64

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from efgan.config import LossWeights
 from efgan.data.batches import Batch
 from efgan.models.branch import Edit
+from efgan.models.cascade import CascadeEFGAN
 from efgan.models.discriminator import Critic
 from efgan.training import losses
 
@@ -77,10 +78,10 @@ class Objective:
             attention_weight: warm-up factor of λ3 in [0, 1].
         """
         terms: Terms = {}
+        stages = list(generator.stages) if isinstance(generator, CascadeEFGAN) else [generator]
+        conditions = [target] if edit.stage_aus is None else edit.stage_aus.unbind(1)
         before, before_condition = images, source
-        for k, stage_edit in enumerate(edit.stages or (edit,)):
-            stage = generator.stages[k] if edit.stages else generator
-            condition = edit.stage_aus[:, k] if edit.stage_aus is not None else target
+        for stage, condition, stage_edit in zip(stages, conditions, edit.stages or (edit,), strict=True):
             cycle = stage(stage_edit.image, condition, before_condition)
             scores, labels = critic(stage_edit.image)
             stage_terms = {

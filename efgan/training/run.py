@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from efgan.provenance import Manifest, seed_everything, write_atomic
 from torch import nn
 
 from efgan.config import RunConfig, from_json, to_json
@@ -19,6 +18,7 @@ from efgan.models.cascade import CascadeEFGAN
 from efgan.models.discriminator import Critic
 from efgan.models.layers import set_precision
 from efgan.models.local_focus import Box, compute_focus_boxes
+from efgan.provenance import Manifest, seed_everything, write_atomic
 from efgan.training.checkpoint import load_tensors, load_weights, pack, save_tensors, unpack
 from efgan.training.interpolation import train_interpolator
 from efgan.training.objectives import build_objective
@@ -163,7 +163,7 @@ def _build_trainer(
     device: torch.device, precision: str,
 ) -> Trainer:  # fmt: skip
     """All parts of one training, on the device."""
-    train, experiment = config.train, find_experiment(config.experiment)
+    train = config.train
     num_classes = len(faces.expression_names)
     training_faces = faces.subset(parts.train).to(device)
     rng = torch.Generator().manual_seed(config.seed)
@@ -177,7 +177,7 @@ def _build_trainer(
     )
     batch_size, iterations, learning_rate = train.batch_size, train.iterations, train.optim.learning_rate
     critic_warmup = train.critic_warmup
-    if experiment.cascaded:
+    if isinstance(generator, CascadeEFGAN):
         _start_cascade(generator, critic, _initial_weights(root, config))
         train_interpolator(generator.interpolator, training_faces.aus, train, rng)
         generator.interpolator.requires_grad_(False)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from efgan.progress import track
-from efgan.provenance import write_atomic
 from torch import Tensor, nn
 
 from efgan.config import TrainConfig
@@ -17,6 +15,8 @@ from efgan.data.batches import Batch, BatchSampler
 from efgan.grids import save_sample_grid
 from efgan.models.branch import Edit
 from efgan.models.discriminator import Critic
+from efgan.progress import track
+from efgan.provenance import write_atomic
 from efgan.training.checkpoint import (
     adam_tensors,
     load_tensors,

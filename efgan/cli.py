@@ -1,0 +1,188 @@
+"""The `efgan` command: thin wrappers, one clear line per error."""
+
+import errno
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from efgan import __version__
+from efgan.errors import UserError
+
+
+class OneLineErrors(click.Group):
+    """Prints what a user can mend as one line on stderr and exits with code 2; anything else is a bug."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            _fail(ctx, str(error), code=2)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+                raise
+            _fail(
+                ctx,
+                f"{error.strerror}: {error.filename or 'writing results'}; make room or choose another --root",
+                code=2,
+            )
+
+
+def _fail(ctx: click.Context, message: str, *, code: int) -> None:
+    click.echo(f"efgan: error: {' '.join(message.split())}", err=True)
+    ctx.exit(code)
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+@click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="efgan")
+def main() -> None:
+    """Cascade EF-GAN, reproduced: train, evaluate and draw every table and figure of the paper."""
+
+
+_root = click.option("--root", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default="here",
+                     help="Folder that gets results/ and figures/.")  # fmt: skip
+_preset = click.option("--preset", default="mini", show_default=True, help="smoke, mini, long or paper.")
+_split = click.option("--split", help="identity or image; by default identity for synthetic, image for real data.")
+_data_root = click.option("--data-root", type=click.Path(file_okay=False), help="Folder of the licensed datasets.")
+_family = click.option("--dataset", "family", default="synthetic", show_default=True,
+                       help="synthetic (both embedded sets) or real (RaFD and CFEED under --data-root).")  # fmt: skip
+_seeds = click.option("--seeds", type=int, default=1, show_default=True, help="Number of seeds, from 0.")
+_jobs = click.option("--jobs", type=int, help="Notebooks at a time; by default what suits this machine.")
+_profile = click.option("--profile", type=click.Path(exists=True, file_okay=False, path_type=Path),
+                        help="Snakemake profile, e.g. workflow/profiles/slurm.")  # fmt: skip
+
+
+def _batch_options(function: Any) -> Any:
+    for option in (_profile, _root, _split, _data_root, _jobs, _seeds, _family, _preset):
+        function = option(function)
+    return function
+
+
+@main.command(epilog=_examples("efgan reproduce", "efgan reproduce --preset smoke --jobs 2",
+                               "efgan reproduce --preset paper --profile workflow/profiles/slurm"))  # fmt: skip
+@_batch_options
+@click.pass_context
+def reproduce(ctx: click.Context, **options: Any) -> None:
+    """Train all methods, evaluate them, make all tables, figures and the report.
+
+    What is done is not done again; an interrupted run goes on where it stopped.
+    """
+    _run_batch(ctx, redraw=False, **options)
+
+
+@main.command(epilog=_examples("efgan render", "efgan render --preset smoke"))
+@_batch_options
+@click.pass_context
+def render(ctx: click.Context, **options: Any) -> None:
+    """Draw all tables, figures and the report again (and first make what is missing)."""
+    _run_batch(ctx, redraw=True, **options)
+
+
+def _run_batch(ctx: click.Context, *, redraw: bool, root: Path, data_root: str | None, profile: Path | None,
+               **options: Any) -> None:  # fmt: skip
+    from efgan.batch import Batch, BatchError
+    from efgan.batch import reproduce as run_batch
+
+    # Snakemake works in `root`, so other paths must not be relative to here.
+    batch = Batch(root=root.resolve(), profile=profile.resolve() if profile else None,
+                  data_root=str(Path(data_root).resolve()) if data_root else None, **options)  # fmt: skip
+    log = os.path.relpath(batch.folder / "reproduce.log")
+    jobs, threads = batch.parallel
+    click.echo(f"efgan {ctx.info_name}: {batch.family} data, preset {batch.preset}, {batch.seeds} seed(s); "
+               f"{jobs} job(s) of {threads} thread(s); log: {log}")  # fmt: skip
+    try:
+        report = run_batch(batch, redraw=redraw)
+    except BatchError as error:
+        click.echo(f"efgan: {error}", err=True)
+        ctx.exit(1)
+    except KeyboardInterrupt:
+        click.echo("\nstopped; run the same command to go on", err=True)
+        ctx.exit(130)
+    click.echo(f"report: {os.path.relpath(report)}")
+
+
+@main.command(epilog=_examples("efgan train local_focus", "efgan train ganimation --dataset synthetic_cfeed --seed 1"))
+@click.argument("experiment")
+@click.option("--dataset", default="synthetic_rafd", show_default=True, help="A dataset's name.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@_preset
+@_split
+@_data_root
+@_root
+def train(experiment: str, root: Path, **options: Any) -> None:
+    """Train EXPERIMENT into its run folder; go on where an interrupted training stopped."""
+    from efgan.training.run import train_run
+    from efgan.training.trainer import TrainingDivergedError
+
+    try:
+        click.echo(train_run(root=root, experiment=experiment, **options))
+    except TrainingDivergedError as error:
+        raise UserError(f"{error}; try a smaller learning rate or precision fp32") from error
+
+
+@main.command(epilog=_examples("efgan evaluate results/synthetic/mini/synthetic_rafd/ganimation/seed0"))
+@click.argument("run", type=click.Path(path_type=Path))
+def evaluate(run: Path) -> None:
+    """Evaluate the trained RUN: metrics.json and pairs.csv in its folder."""
+    from efgan.evaluation.run import evaluate_experiment, find_run
+
+    root, config = find_run(run)
+    folder = evaluate_experiment(
+        root=root, preset=config.preset, dataset=config.data.dataset, experiment=config.experiment, seed=config.seed,
+        split=config.data.split, data_root=config.data.data_root,
+    )  # fmt: skip
+    click.echo(folder / "metrics.json")
+
+
+@main.command(epilog=_examples("efgan doctor"))
+def doctor() -> None:
+    """Say what this machine has, what is missing, and how to mend it."""
+    from efgan.doctor import print_examination
+
+    if not print_examination():
+        raise click.exceptions.Exit(1)
+
+
+@main.command("run-notebook", epilog=_examples("efgan run-notebook 02_train -p preset smoke -p experiment baseline"))
+@click.argument("name")
+@click.option("-p", "--parameter", "parameters", type=(str, str), multiple=True, metavar="NAME VALUE",
+              help="A value for the notebook's parameters cell; may be repeated.")  # fmt: skip
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Executed copy.")
+@click.option("--cwd", type=click.Path(exists=True, file_okay=False), help="Where it runs; by default its own folder.")
+@click.option("--threads", type=int, help="CPU threads for its libraries.")
+@click.option("--job", type=click.Path(dir_okay=False, path_type=Path), hidden=True,
+              help="Progress file; an error is left beside it.")  # fmt: skip
+def run_notebook(name: str, parameters: tuple[tuple[str, str], ...], output: Path | None, cwd: str | None,
+                 threads: int | None, job: Path | None) -> None:  # fmt: skip
+    """Run one notebook with the given parameters and keep the executed copy.
+
+    NAME is a notebook of this repository (01_dataset, 02_train, ..., table_3_ablation) or a path.
+    """
+    from efgan.runner import run_job, run_notebook
+
+    output = output or Path(f"{Path(name).stem}.executed.ipynb")
+    if job:
+        run_job(job, name, dict(parameters), output, cwd=cwd, threads=threads)
+    else:
+        click.echo(run_notebook(name, dict(parameters), output, cwd=cwd, threads=threads))
+
+
+@main.command("write-report", hidden=True)
+@_preset
+@_family
+@_seeds
+@_root
+def write_report_page(root: Path, family: str, preset: str, seeds: int) -> None:
+    """Write report.html from finished runs, tables and figures."""
+    from efgan.exhibits.report import write_report
+
+    click.echo(write_report(root, family, preset, seeds=seeds))
+
+
+if __name__ == "__main__":
+    main()
