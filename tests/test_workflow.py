@@ -127,6 +127,7 @@ def test_what_is_done_is_not_done_again(one_job_snakefile, tmp_path, capsys):
     reproduce(batch)
     reproduce(batch)
     assert "nothing to do" in capsys.readouterr().out
+    assert "Finished jobid" in (batch.folder / "reproduce.log").read_text()  # the log of the run that did something
     (tmp_path / "in.txt").touch()
     reproduce(batch)
     assert runs() == 1

@@ -60,13 +60,17 @@ class Critic(nn.Module):
         self.convs = nn.ModuleList(StridedConv(a, b) for a, b in pairwise(channels))
         self.patch_head = nn.Conv2d(channels[-1], 1, 3, padding=1, bias=False)
         self.label_head = nn.Conv2d(channels[-1], outputs, image_size // 2**depth, bias=False)
+        self.bf16 = False
         initialise(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Args: images B×3×S×S. Returns patch scores B×1×h×w and labels B×outputs (AUs or logits)."""
-        for conv in self.convs:
-            images = F.leaky_relu(conv(images), _SLOPE)
-        return self.patch_head(images), self.label_head(images).flatten(1)
+        dtype = images.dtype
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            for conv in self.convs:
+                images = F.leaky_relu(conv(images), _SLOPE)
+            scores, labels = self.patch_head(images), self.label_head(images).flatten(1)
+        return scores.to(dtype), labels.to(dtype)
 
     def input_gradient(self, images: Tensor) -> Tensor:
         """Gradient of each image's summed patch scores with respect to its pixels, B×3×S×S.
@@ -75,17 +79,17 @@ class Critic(nn.Module):
         everywhere) the gradient is a chain of transposed convolutions. Its own gradient with respect to the
         weights then needs one ordinary backward pass, and equals the double-backward form exactly.
         """
-        slopes = []
-        with torch.no_grad():
-            hidden = images
-            for conv in self.convs:
-                hidden = conv(hidden)
-                slopes.append(torch.full_like(hidden, _SLOPE).masked_fill_(hidden > 0, 1.0))
-                hidden = hidden * slopes[-1]
-        gradient = F.conv_transpose2d(
-            hidden.new_ones(len(images), 1, *hidden.shape[2:]), self.patch_head.weight, padding=1
-        )
-        for conv, slope in zip(reversed(self.convs), reversed(slopes), strict=True):
-            assert isinstance(conv, StridedConv)
-            gradient = conv.adjoint(gradient * slope)
-        return gradient
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            slopes = []
+            with torch.no_grad():
+                hidden = images
+                for conv in self.convs:
+                    hidden = conv(hidden)
+                    slopes.append(torch.full_like(hidden, _SLOPE).masked_fill_(hidden > 0, 1.0))
+                    hidden = hidden * slopes[-1]
+            ones = hidden.new_ones(len(images), 1, *hidden.shape[2:])
+            gradient = F.conv_transpose2d(ones, self.patch_head.weight, padding=1)
+            for conv, slope in zip(reversed(self.convs), reversed(slopes), strict=True):
+                assert isinstance(conv, StridedConv)
+                gradient = conv.adjoint(gradient * slope)
+        return gradient.to(images.dtype)

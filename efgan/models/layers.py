@@ -109,7 +109,7 @@ class Backbone(nn.Module):
 
 
 def set_precision(generator: nn.Module, precision: str) -> None:
-    """Runs every backbone of a generator in "bf16" or "fp32"; weights stay fp32."""
+    """Runs the backbones of a generator in "bf16" or "fp32"; weights and outputs stay fp32."""
     for part in generator.modules():
         if isinstance(part, Backbone):
             part.bf16 = precision == "bf16"

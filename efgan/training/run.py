@@ -1,6 +1,6 @@
 """Trains one experiment from its name: data, split, networks, loop, weights and manifest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -61,10 +61,10 @@ def train_run(
     if not find_experiment(experiment).trains:
         raise UserError(f"experiment {experiment!r} trains no generator: evaluate it instead")
     folder = run_folder(root, preset, dataset, experiment, seed)
-    if _is_finished(folder, config):
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
+    finished = _is_finished(folder, config)
     _write_config(folder, config)
+    if finished:
+        return folder
     seed_everything(seed)
     device = pick_device()
     faces = load_faces(config.data)
@@ -129,16 +129,21 @@ def read_config(folder: Path) -> RunConfig:
 
 
 def _is_finished(folder: Path, config: RunConfig) -> bool:
-    if not (folder / WEIGHTS).exists():
+    if not (folder / WEIGHTS).exists() or not _trained_alike(folder, config):
         return False
     load_tensors(folder / WEIGHTS)  # a damaged file is an error, not a finished run
-    return read_config(folder) == config
+    return True
+
+
+def _trained_alike(folder: Path, config: RunConfig) -> bool:
+    """True if the folder's run differs at most in how it is evaluated."""
+    return replace(read_config(folder), evaluation=config.evaluation) == config
 
 
 def _write_config(folder: Path, config: RunConfig) -> None:
     """Writes config.json; work of another configuration is not gone on with."""
     path = folder / "config.json"
-    if path.exists() and path.read_text() != to_json(config):
+    if path.exists() and not _trained_alike(folder, config):
         for name in (WEIGHTS, CRITIC, "checkpoint.safetensors", "history.jsonl"):
             (folder / name).unlink(missing_ok=True)
     with write_atomic(path) as file:
@@ -185,6 +190,7 @@ def _build_trainer(
         learning_rate *= train.cascade_lr_factor
         critic_warmup = 0  # it has been trained with the single stage
     set_precision(generator, precision)
+    critic.bf16 = precision == "bf16"
     sampler = BatchSampler(training_faces, batch_size=batch_size, target_noise=train.target_noise, rng=rng,
                            classed_only=objective.num_classes is not None)  # fmt: skip
     return Trainer(
