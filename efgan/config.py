@@ -250,8 +250,8 @@ def find_preset(name: str) -> Preset:
 _SMALL_MODEL = ModelConfig(width=24, local_width=16, blocks=3, refiner_width=16, refiner_blocks=3, critic_width=32,
                            critic_max_width=512)  # fmt: skip
 _SMALL_TRAIN = TrainConfig(
-    iterations=700, cascade_iterations=120, batch_size=8, cascade_batch_size=8, n_critic=2, critic_warmup=400,
-    interpolator_iterations=1_000, sample_every=350, checkpoint_every=100, target_noise=0.0,
+    iterations=1_000, cascade_iterations=200, batch_size=8, cascade_batch_size=8, n_critic=2, critic_warmup=400,
+    interpolator_iterations=1_000, sample_every=500, checkpoint_every=100, target_noise=0.0,
     loss=LossWeights(lambda_cond=60.0), optim=OptimConfig(learning_rate=5e-4, ema=0.99),
 )  # fmt: skip
 _SMALL_EVAL = EvalConfig(classifier="small", classifier_epochs=25, classifier_seeds=1, estimator_epochs=25,
