@@ -37,6 +37,6 @@ class EFGAN(nn.Module):
             {region: edit.attention for region, edit in local_edits.items()}, torch.zeros_like(global_edit.attention)
         )
         return Edit(
-            image=self.refiner(stitched, global_edit.image, images), global_edit=global_edit, local_edits=local_edits,
+            image=self.refiner(stitched, global_edit.image), global_edit=global_edit, local_edits=local_edits,
             stitched=stitched, stitched_attention=attention,
         )  # fmt: skip

@@ -10,9 +10,9 @@ from efgan.models.layers import Backbone
 class Refiner(nn.Module):
     """Concatenates both images and produces the final edit.
 
-    With `refiner_residual` the output is the global edit plus the local edits plus a correction whose last layer
-    starts at zero, so training starts from a sane face and every branch acts at full strength from the first step.
-    The plain form must relearn the picture first. Both are our decision: the paper defers the layer table.
+    With `refiner_residual` the output is the mean of both inputs plus a correction whose last layer starts at
+    zero, so training starts from a sane face and every branch gets a gradient from the first step. The plain
+    form must relearn the picture first. Both are our decision: the paper defers the layer table.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -22,18 +22,9 @@ class Refiner(nn.Module):
         if self.residual:
             nn.init.zeros_(self.backbone.head.weight)
 
-    def forward(self, stitched: Tensor, global_image: Tensor, images: Tensor) -> Tensor:
-        """Fuses the branches.
-
-        Args:
-            stitched: the local outputs in their places over the input, B×3×S×S in [-1, 1].
-            global_image: the global branch's output, B×3×S×S in [-1, 1].
-            images: the input, B×3×S×S in [-1, 1]; its difference to `stitched` is the local edit.
-
-        Returns:
-            The edit, B×3×S×S in [-1, 1].
-        """
+    def forward(self, stitched: Tensor, global_image: Tensor) -> Tensor:
+        """Args: stitched and global_image, B×3×S×S in [-1, 1]. Returns the edit, B×3×S×S in [-1, 1]."""
         features = self.backbone(torch.cat([stitched, global_image], 1))
         if self.residual:
-            return (global_image + (stitched - images) + features).clamp(-1, 1)
+            return ((stitched + global_image) / 2 + features).clamp(-1, 1)
         return torch.tanh(features)
