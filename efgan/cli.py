@@ -122,7 +122,7 @@ def train(experiment: str, root: Path, **options: Any) -> None:
     try:
         click.echo(train_run(root=root, experiment=experiment, **options))
     except TrainingDivergedError as error:
-        raise UserError(f"{error}; try a smaller learning rate or precision fp32") from error
+        raise UserError(str(error)) from error
 
 
 @main.command(epilog=_examples("efgan evaluate results/synthetic/mini/synthetic_rafd/ganimation/seed0"))

@@ -64,12 +64,6 @@ class Exhibit:
         """ "Figure 5. Comparison with the state of the art"."""
         return f"{self.name.replace('_', ' ').capitalize()}. {self.title}"
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Names of the files it writes."""
-        endings = ("png", "pdf") if self.kind == "figure" else ("csv", "md", "tex")
-        return tuple(f"{self.name}.{ending}" for ending in endings)
-
 
 def _runs(role: str, *experiments: str) -> tuple[tuple[str, str], ...]:
     return tuple((role, experiment) for experiment in experiments)

@@ -138,16 +138,3 @@ def test_edit_pairs_hands_over_what_a_method_needs():
     assert given[2].equal(aus) and given[3].equal(faces.expression[pairs.target])
     assert edited.images.equal(255 - faces.images[pairs.source])
     assert edited.mean_attention == {"global": pytest.approx(0.25)}
-
-
-def test_attention_is_named_by_stage_and_branch():
-    """A cascade reports every branch of every stage; StarGAN has none."""
-    image, map_ = torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8)
-    branch = BranchOutput(image, image, map_)
-    single = Edit(image=image, global_edit=branch, local_edits={"eyes": branch, "mouth": branch})
-    cascade = Edit(image=image, global_edit=branch, stages=(single, single))
-    assert [name for name, _ in protocol.attention_maps(single)] == ["global", "eyes", "mouth"]
-    assert [name for name, _ in protocol.attention_maps(cascade)] == [
-        f"stage_{k}.{branch}" for k in (1, 2) for branch in ("global", "eyes", "mouth")
-    ]
-    assert list(protocol.attention_maps(Edit(image=image))) == []

@@ -106,7 +106,9 @@ def test_continuous_editing_ends_at_the_edit_itself(runs: Runs, drawn: dict) -> 
 def test_wild_faces_are_in_no_set_and_fit_the_model(runs: Runs, drawn: dict) -> None:
     """Figure 8: triplets of a person with two expressions in one view; input and desired image differ, softly."""
     FIGURES["figure_8"](runs)
-    assert [len(row) for row in drawn["rows"]] == [6, 6, 6]
+    assert [len(row) for row in drawn["rows"]] == [6, 6, 6, 6]
+    photo, desired, edited = drawn["rows"][-1][:3]
+    assert photo.shape == edited.shape == (3, 64, 64) and desired is None
     source, desired = drawn["rows"][0][:2]
     assert source.shape == (3, 64, 64)
     assert 0.001 < (source - desired).square().mean() < 0.2

@@ -35,6 +35,22 @@ def test_first_order_penalty_equals_double_backward(size):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * b.abs().max().item())
 
 
+def test_penalty_in_bf16_has_the_gradient_of_fp32():
+    """The mixed-precision critic learns in the same direction, in every layer."""
+    torch.manual_seed(0)
+    critic = Critic(64, 8, 64, 17)
+    for parameter in critic.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.1)
+    images, mix = torch.rand(4, 3, 64, 64) * 2 - 1, torch.ones(4, 1, 1, 1)
+    weights = [conv.weight for conv in critic.convs]
+    gradients = []
+    for critic.bf16 in (False, True):
+        penalty = losses.compute_gradient_penalty(critic, images, images, mix)
+        gradients.append(torch.autograd.grad(penalty, weights))
+    for fp32, bf16 in zip(*gradients, strict=True):
+        assert torch.cosine_similarity(fp32.flatten(), bf16.flatten(), dim=0) > 0.99
+
+
 def test_penalty_is_zero_for_slope_one():
     """A critic whose input gradient has norm 1 everywhere pays nothing."""
     critic = Critic(64, 4, 8, 17)

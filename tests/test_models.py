@@ -124,8 +124,10 @@ def test_every_generator_edits(experiment, tiny_model):
     condition = torch.rand(2, 8 if experiment == "stargan" else 17)
     edit = generator(torch.rand(2, 3, 64, 64) * 2 - 1, condition, condition)
     assert edit.image.shape == (2, 3, 64, 64) and edit.image.abs().max() <= 1
-    branches = {"stargan": 0, "ganimation": 1, "baseline": 1, "cascade": 1}.get(experiment, 4)
-    assert len(edit.attentions) == branches
+    single = {"stargan": [], "local_focus": ["global", "eyes", "nose", "mouth"]}.get(experiment, ["global"])
+    staged = {"cascade": ["global"], "cascade_ef_gan": ["global", "eyes", "nose", "mouth"]}.get(experiment)
+    names = [f"stage_{k}.{name}" for k in (1, 2) for name in staged] if staged else single
+    assert list(edit.attentions) == names
 
 
 @pytest.mark.parametrize("experiment", METHODS)

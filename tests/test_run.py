@@ -1,6 +1,7 @@
 """From an experiment's name to a run folder, and back to a generator."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from efgan.config import PRESETS
 from efgan.editing.editor import load_editor
 from efgan.errors import UserError
 from efgan.training import run as run_module
+from efgan.training.checkpoint import load_tensors, save_tensors
 from efgan.training.run import load_run, read_config, train_run
 
 
@@ -42,18 +44,39 @@ def test_a_run_folder_is_complete(train):
 def test_a_finished_run_is_not_repeated(train, monkeypatch):
     """The same call again touches nothing."""
     folder = train("baseline")
-    monkeypatch.setattr(run_module, "load_faces", lambda config: pytest.fail("trained again"))
+    monkeypatch.setattr(run_module.Trainer, "run", lambda self: pytest.fail("trained again"))
     assert train("baseline") == folder
 
 
 def test_another_config_starts_anew(train, tiny_train, monkeypatch):
-    """Weights of other settings are not taken for this run's."""
-    train("baseline")
+    """Work of other settings is set aside whole, not deleted and not taken for this run's."""
+    (train("baseline") / "metrics.json").write_text("{}")
     longer = replace(PRESETS["smoke"], train=replace(tiny_train, iterations=8))
     monkeypatch.setitem(PRESETS, "smoke", longer)
-    folder = train("baseline")
+    with pytest.warns(UserWarning, match="previous1"):
+        folder = train("baseline")
     last = json.loads((folder / "history.jsonl").read_text().splitlines()[-1])
-    assert last["iteration"] == 8
+    assert last["iteration"] == 8 and not (folder / "metrics.json").exists()
+    assert {"weights.safetensors", "metrics.json"} <= {p.name for p in folder.with_name("seed0.previous1").iterdir()}
+
+
+def test_other_faces_start_anew(train, monkeypatch):
+    """Weights learnt from other pictures are set aside."""
+    train("baseline")
+    monkeypatch.setattr(run_module, "load_faces", lambda config: make_faces(people=9))
+    with pytest.warns(UserWarning, match="previous1"):
+        train("baseline")
+
+
+def test_evaluation_settings_keep_the_training(train, monkeypatch):
+    """Only how a run is evaluated changed: config.json follows, the weights stay."""
+    folder = train("baseline")
+    before = (folder / "weights.safetensors").stat().st_mtime_ns
+    changed = replace(PRESETS["smoke"], evaluation=replace(PRESETS["smoke"].evaluation, classifier_epochs=3))
+    monkeypatch.setitem(PRESETS, "smoke", changed)
+    train("baseline")
+    assert (folder / "weights.safetensors").stat().st_mtime_ns == before
+    assert read_config(folder).evaluation.classifier_epochs == 3
 
 
 def test_a_failed_run_says_so(train, monkeypatch, tmp_path):
@@ -72,13 +95,40 @@ def test_a_failed_run_says_so(train, monkeypatch, tmp_path):
 
 def test_a_cascade_starts_from_the_single_run(train):
     """Without it the error names the command; with it every stage starts from its weights."""
-    with pytest.raises(UserError, match="efgan train local_focus --preset smoke --dataset synthetic_rafd --seed 0"):
+    with pytest.raises(UserError, match="efgan train local_focus --preset smoke --dataset synthetic_rafd"):
         train("cascade_ef_gan")
     train("local_focus")
     folder = train("cascade_ef_gan")
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert len(manifest["inputs"]) == 2
+    assert len(manifest["inputs"]) == 2 and "wasserstein_gap" in manifest["notes"]["interpolator"]
     assert len(load_run(folder).generator.stages) == 2
+
+
+def test_every_stage_starts_from_the_single_weights(train, monkeypatch):
+    """Before any update all stages and the critic equal the trained single stage (paper 3.3)."""
+    single = load_run(train("local_focus")).generator.state_dict()
+    monkeypatch.setattr(run_module.Trainer, "run", lambda self: self._history.write_text(""))
+    for stage in load_run(train("cascade_ef_gan")).generator.stages:
+        assert all(torch.equal(value, single[name]) for name, value in stage.state_dict().items())
+
+
+def test_a_cascade_follows_its_single_run(train):
+    """When the single run was trained anew, the cascade is too."""
+    shutil.rmtree(train("local_focus"))
+    train("local_focus")
+    folder = train("cascade_ef_gan")
+    single = folder.parents[1] / "local_focus" / "seed0" / "weights.safetensors"
+    tensors, state = load_tensors(single)
+    save_tensors(single, {name: value + 0.01 for name, value in tensors.items()}, state)
+    with pytest.warns(UserWarning, match="initial weights"):
+        train("cascade_ef_gan")
+
+
+def test_a_cascade_refuses_a_start_from_another_split(train, tmp_path):
+    """A single stage that has seen the test people is no start."""
+    train_run(root=tmp_path, preset="smoke", dataset="synthetic_rafd", experiment="local_focus", seed=0, split="image")
+    with pytest.raises(UserError, match="another split"):
+        train("cascade_ef_gan")
 
 
 def test_controls_train_no_generator(train):
@@ -87,12 +137,14 @@ def test_controls_train_no_generator(train):
         train("controls")
 
 
-def test_weights_read_back_equal(train):
-    """A loaded run gives the moving average's pictures and the stored focus boxes."""
-    folder = train("local_focus")
-    first, second = load_run(folder), load_run(folder)
-    images, aus = torch.rand(2, 3, 64, 64), torch.rand(2, 17)
-    assert torch.equal(first.generator(images, aus, aus).image, second.generator(images, aus, aus).image)
+def test_weights_read_back_equal(train, monkeypatch):
+    """A loaded run is the moving average that was trained, with its focus boxes."""
+    averages = []
+    run = run_module.Trainer.run
+    monkeypatch.setattr(run_module.Trainer, "run", lambda self: (run(self), averages.append(self.ema)))
+    first = load_run(train("local_focus"))
+    for name, value in averages[0].state_dict().items():
+        assert torch.equal(value, first.generator.state_dict()[name])
     assert first.generator.transformer.focus.boxes == {r: tuple(b) for r, b in first.state["boxes"].items()}
 
 

@@ -142,12 +142,56 @@ def test_attention_weight_grows_from_zero(build):
 
 
 def test_average_follows_the_generator(build):
-    """The moving average is close to, but not equal to, the weights."""
+    """After one iteration it has moved by 1 − (1 + 0) / (10 + 0) = 0.9 of the way to the new weights."""
     trainer = build()
-    trainer.run()
-    pairs = zip(trainer.ema.parameters(), trainer.generator.parameters(), strict=True)
-    assert any(not torch.equal(a, b) for a, b in pairs)
+    before = [p.clone() for p in trainer.ema.parameters()]
+    trainer.step()
+    for old, average, new in zip(before, trainer.ema.parameters(), trainer.generator.parameters(), strict=True):
+        torch.testing.assert_close(average, 0.1 * old + 0.9 * new.detach())
     assert not any(p.requires_grad for p in trainer.ema.parameters())
+
+
+def test_a_run_that_died_before_its_first_checkpoint_starts_clean(build):
+    """Its history is not continued."""
+    trainer = build()
+    trainer._pending.append(trainer.step())
+    trainer._log()
+    rest = build()
+    rest.run()
+    lines = (rest.folder / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["iteration"] for line in lines] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_torn_history_line_is_dropped(build):
+    """The machine died while a line was written: resuming makes it again."""
+    trainer = build()
+    trainer.iterations = 3
+    trainer.run()
+    with (trainer.folder / "history.jsonl").open("a") as file:
+        file.write('{"iteration": 4, "sec')
+    rest = build()
+    rest.run()
+    lines = (rest.folder / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["iteration"] for line in lines] == [1, 2, 3, 4, 5, 6]
+
+
+def test_losses_are_checked_before_every_checkpoint(build):
+    """A checkpoint between two log lines writes the first of them early, so nothing goes unseen."""
+    trainer = build(log_every=4, checkpoint_every=3)
+    trainer.run()
+    lines = (trainer.folder / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line)["iteration"] for line in lines] == [3, 4, 6]
+
+
+def test_a_resumed_run_keeps_its_precision(build):
+    """What the run began with counts, not what is measured later."""
+    trainer = build()
+    trainer._set_precision("bf16")
+    trainer.run()
+    rest = build()
+    rest.iterations = 7
+    rest.run()
+    assert rest.precision == "bf16" and rest.critic.bf16 and rest.generator.branch.backbone.bf16
 
 
 def test_truncated_checkpoint_is_one_clear_line(build):

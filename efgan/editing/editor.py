@@ -124,7 +124,7 @@ class Editor:
         stages = result.stages or (result,)
         return EditedFace(
             image=_to_array(result.image), stages=tuple(_to_array(stage.image) for stage in stages),
-            attention={name: a[0, 0].numpy() for name, a in result.attentions.items()},
+            attention={name: a[0, 0].numpy() for name, a in stages[-1].attentions.items()},
             target_aus=dict(zip(AU_NAMES, target.tolist(), strict=True)),
         )  # fmt: skip
 

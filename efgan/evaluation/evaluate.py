@@ -81,12 +81,11 @@ def evaluate_controls(
     started = time.perf_counter()
     labels = class_labels(faces, judges.reference)
     accuracy = compute_accuracy(judges.classifiers, faces.images[judges.reference], labels, len(judges.classes))
-    right = accuracy.predicted == labels
     held_out = torch.ones(len(faces), dtype=torch.bool)
     held_out[split.train] = False
     metrics: dict[str, Any] = {
         "accuracy_R": accuracy.mean, "accuracy_R_std": accuracy.std, "accuracy_R_per_seed": accuracy.per_seed,
-        "accuracy_R_interval": bootstrap_interval(right, faces.identity[judges.reference]),
+        "accuracy_R_interval": bootstrap_interval(accuracy.right, faces.identity[judges.reference]),
         "confusion": accuracy.confusion, "classes": judges.classes,
         "au_estimator": estimator_quality(predict(judges.au_estimator, faces.images[held_out]),
                                           faces.aus[held_out].cpu()),
@@ -128,11 +127,10 @@ def measure_edits(
         requested_error(achieved, aus),
     )
     psnr_copy, error_copy = compute_psnr(sources, targets), requested_error(before, aus)
-    right = accuracy.predicted == labels
     metrics = {
         "pairs": len(pairs), "targets": config.targets, "classes": judges.classes,
         "accuracy_G": accuracy.mean, "accuracy_G_std": accuracy.std, "accuracy_G_per_seed": accuracy.per_seed,
-        "accuracy_G_interval": bootstrap_interval(right, faces.identity[pairs.source]),
+        "accuracy_G_interval": bootstrap_interval(accuracy.right, faces.identity[pairs.source]),
         "confusion": accuracy.confusion,
         "psnr": psnr.mean(), "psnr_std": psnr.std(), "psnr_over_copy": (psnr - psnr_copy).mean(),
         "ssim": ssim.mean(),
@@ -149,7 +147,8 @@ def measure_edits(
         "source_expression": [expression[i] for i in source],
         "target_expression": [expression[i] for i in target],
         "au_distance": requested_error(source_aus, aus), "psnr": psnr, "psnr_copy": psnr_copy, "ssim": ssim,
-        "predicted": [judges.classes[k] for k in accuracy.predicted.tolist()], "correct": right.int(),
+        "predicted": [judges.classes[k] for k in accuracy.predicted.tolist()],
+        "correct": (accuracy.predicted == labels).int(),
         "au_mae": error, "au_mae_copy": error_copy,
     })  # fmt: skip
     return {name: _plain(value) for name, value in metrics.items()}, table

@@ -31,11 +31,13 @@ class Accuracy:
     Attributes:
         per_seed: one fraction per classifier.
         predicted: int64 N, what the first classifier says.
+        right: N, the share of the classifiers that are right about each image.
         confusion: K×K counts over all classifiers; rows are the true or requested expression.
     """
 
     per_seed: tuple[float, ...]
     predicted: Tensor
+    right: Tensor
     confusion: list[list[int]]
 
     @property
@@ -56,6 +58,7 @@ def compute_accuracy(classifiers: Sequence[torch.nn.Module], images: Tensor, lab
     return Accuracy(
         per_seed=tuple(float((p == labels).double().mean()) for p in predictions),
         predicted=predictions[0],
+        right=torch.stack([p == labels for p in predictions]).double().mean(0),
         confusion=np.asarray(confusion).tolist(),
     )
 

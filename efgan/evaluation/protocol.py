@@ -4,7 +4,7 @@ Source: spec 4; the paper states no pair list, so the rules below are our decisi
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -208,21 +208,10 @@ def edit_pairs(
         source, target = pairs.source[rows], pairs.target[rows]
         result = edit(to_float(faces.images[source]), faces.aus[source], aus[rows], faces.expression[target])
         images.append(to_uint8(result.image).cpu())
-        for branch, attention in attention_maps(result):
+        for branch, attention in result.attentions.items():
             totals[branch] += float(attention.float().mean()) * len(rows)
     shape = (0, *faces.images.shape[1:])
     return EditedPairs(
         images=torch.cat(images) if images else torch.empty(shape, dtype=torch.uint8),
         mean_attention={branch: total / len(pairs) for branch, total in totals.items()},
     )
-
-
-def attention_maps(edit: Edit, prefix: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Every attention map of an edit by name: "global", "eyes", …; "stage_1.global", … in a cascade."""
-    for number, stage in enumerate(edit.stages, start=1):
-        yield from attention_maps(stage, f"{prefix}stage_{number}.")
-    if not edit.stages:
-        if edit.global_edit is not None and edit.global_edit.attention is not None:
-            yield prefix + "global", edit.global_edit.attention
-        for name, branch in edit.local_edits.items():
-            yield prefix + name, branch.attention

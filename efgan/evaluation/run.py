@@ -4,7 +4,7 @@ from pathlib import Path
 
 from efgan.config import RunConfig, to_json
 from efgan.data import load_faces
-from efgan.data.splits import split_faces
+from efgan.data.splits import save_split, split_faces
 from efgan.editing.editor import load_editor
 from efgan.errors import UserError
 from efgan.evaluation.evaluate import evaluate_controls, evaluate_run
@@ -12,7 +12,7 @@ from efgan.evaluation.judges import load_judges, train_judges
 from efgan.experiments import find_experiment, run_config, run_folder
 from efgan.provenance import Manifest, seed_everything, write_atomic
 from efgan.training.precision import pick_device
-from efgan.training.run import read_config
+from efgan.training.run import WEIGHTS, read_config
 
 
 def evaluate_experiment(
@@ -46,8 +46,20 @@ def evaluate_experiment(
     faces = load_faces(editor.config.data)
     parts = split_faces(faces, editor.config.data)
     controls = run_folder(root, preset, dataset, "controls", seed)
+    if editor.manifest["data_hash"] != faces.data_hash():
+        raise UserError(f"{folder} was trained on other faces than the present ones: train it again with "
+                        f"`efgan train {experiment} --preset {preset} --dataset {dataset} --seed {seed}`")  # fmt: skip
     judges = load_judges(controls, faces, parts, config.evaluation)
-    evaluate_run(editor.edit_batch, faces, parts, judges, config.evaluation, folder, seed=seed)
+    manifest = Manifest.start(
+        folder, name="evaluation.manifest.json", config=config, data_hash=faces.data_hash(), split_hash=parts.hash,
+        device=str(editor.device), inputs=[folder / WEIGHTS, *sorted(controls.glob("*.safetensors"))],
+    )  # fmt: skip
+    try:
+        evaluate_run(editor.edit_batch, faces, parts, judges, config.evaluation, folder, seed=seed)
+    except BaseException as error:
+        manifest.fail(error)
+        raise
+    manifest.finish(outputs=[folder / "metrics.json", folder / "pairs.csv"])
     return folder
 
 
@@ -58,6 +70,7 @@ def _evaluate_controls(folder: Path, config: RunConfig) -> None:
         file.write(to_json(config))
     faces = load_faces(config.data)
     parts = split_faces(faces, config.data)
+    save_split(parts, faces, folder / "split.json")
     manifest = Manifest.start(folder, config=config, data_hash=faces.data_hash(), split_hash=parts.hash,
                               device=str(pick_device()))  # fmt: skip
     try:

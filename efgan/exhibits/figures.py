@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from efgan.data.faces import to_float
 from efgan.exhibits.architecture import draw_architecture
 from efgan.exhibits.runs import Runs
-from efgan.exhibits.wild import wild_examples
+from efgan.exhibits.wild import photo_examples, wild_examples
 from efgan.grids import COLOURS, Box, Picture, image_grid, save_figure
 from efgan.paper import find_exhibit
 
@@ -198,19 +198,25 @@ def figure_7(runs: Runs, out: Path | None = None) -> Figure:
 def figure_8(runs: Runs, out: Path | None = None) -> Figure:
     """Wild faces: people, light and backgrounds that training never saw, in triplets.
 
-    Args and Raises as `figure_1`. Source: paper figure 8, which uses AffectNet photographs; these are rendered.
+    Args and Raises as `figure_1`. Source: paper figure 8, which uses AffectNet photographs; these are rendered, but for
+    one photograph that every user has.
     """
     examples = wild_examples(runs, TASKS["figure_8"])
     edited = runs.edit("rafd", "cascade_ef_gan", examples).image
     triplets = [list(t) for t in zip(to_float(examples.images), to_float(examples.targets), edited, strict=True)]
     half = len(triplets) // 2
-    rows: list[list[Picture]] = [triplets[k] + triplets[k + half] for k in range(half)]
+    rows: list[list[Picture | None]] = [triplets[k] + triplets[k + half] for k in range(half)]
+    photo = photo_examples(runs, ("surprised", "angry"))
+    edited_photo = runs.edit("rafd", "cascade_ef_gan", photo).image
+    rows.append([to_float(photo.images[0]), None, edited_photo[0], to_float(photo.images[1]), None, edited_photo[1]])
+    labels = [*examples.labels[:half], photo.labels[0]], [*examples.labels[half:], photo.labels[1]]
     caption = ("Triplets: input, the same person rendered with the desired expression, edit. Rendered people that are "
-               "in no set, under light and backgrounds that are in no set; no fine-tuning on such faces. "
+               "in no set, under light and backgrounds that are in no set; no fine-tuning on such faces. Last row: a "
+               "real photograph (NASA, public domain) whose AUs are assumed; no photograph of the desired expression. "
                + runs.describe(*find_exhibit("figure_8").runs, shown="Model trained on"))  # fmt: skip
     figure = image_grid(
         rows, title=_title("figure_8"), column_labels=["input", "desired", "edited"] * 2, caption=caption,
-        column_groups=[("", 3), ("", 3)], row_labels=examples.labels[:half], right_labels=examples.labels[half:],
+        column_groups=[("", 3), ("", 3)], row_labels=labels[0], right_labels=labels[1],
         cell=_cell(examples.images.shape[-1], 256),
     )  # fmt: skip
     return _save(figure, runs, "figure_8", out)

@@ -94,7 +94,7 @@ def _summary(runs: Runs, all_runs: Sequence[Run]) -> dict[str, Any]:
 def _minutes(run: Run) -> tuple[float, float]:
     """Training and evaluation; the controls' training of classifiers is part of their evaluation."""
     evaluation = (run.metric("seconds/all") or 0.0) / 60
-    whole = run.manifest.get("seconds", 0.0) / 60
+    whole = run.manifest.get("notes", {}).get("training_seconds", run.manifest.get("seconds", 0.0)) / 60
     return (whole, evaluation) if run.experiment.trains else (0.0, max(whole, evaluation))
 
 

@@ -29,7 +29,8 @@ _CONTROLS = {"Copy control": "copy", "Target control": "target"}
 _ARROWS = {"PSNR": "PSNR ↑", "FID": "FID ↓"}
 _NOTES = (
     "Here and Paper are different faces, networks' sizes and budgets: read each side for itself.",
-    "Copy control: the edit is the unchanged input. Target control: it is the person's own face with that expression.",
+    "Copy control: the edit is the unchanged input. Target control: it is the person's own face with that expression. "
+    "Their Fréchet distance and KID are the floor: their pictures are the real faces that edits are compared with.",
     "Updates: generator updates; of a cascade, those of the single-stage run it starts from first.",
 )
 

@@ -1,4 +1,4 @@
-"""The stand-ins for wild photographs in figure 8: rendered people, light and backgrounds that no set holds."""
+"""The wild faces of figure 8: rendered people, light and backgrounds that no set holds, and one real photograph."""
 
 from collections.abc import Sequence
 
@@ -11,6 +11,8 @@ from efgan.errors import UserError
 from efgan.exhibits.runs import Examples, Runs
 
 PEOPLE_SEED = 8_000_008  # a family of people that no embedded set draws from
+# Where the face lies in `skimage.data.astronaut()` (NASA, public domain): eyes and mouth as high as in the sets.
+_PHOTO_TOP, _PHOTO_LEFT, _PHOTO_SIDE = 46, 154, 140
 _RENDERED = 128  # pixels, as the embedded sets are rendered before they are resized
 
 
@@ -42,6 +44,27 @@ def wild_examples(runs: Runs, tasks: Sequence[tuple[str, str]]) -> Examples:
     )  # fmt: skip
 
 
+def photo_examples(runs: Runs, targets: Sequence[str]) -> Examples:
+    """A real photograph of a smiling person, edited towards some expressions.
+
+    Nobody measured its AUs: those of the embedded sets' "happy" are assumed. `targets` holds the input again, as
+    there is no photograph of the desired expression.
+    """
+    from skimage.data import astronaut
+
+    rows, columns = (slice(start, start + _PHOTO_SIDE) for start in (_PHOTO_TOP, _PHOTO_LEFT))
+    size = runs.run("rafd", "cascade_ef_gan").config.data.image_size
+    images = _resized(astronaut()[rows, columns], size).expand(len(targets), -1, -1, -1)
+    from efgan.data.synthetic.recipes import expression_sides
+
+    aus = torch.tensor(np.stack([expression_sides(name).mean(0) for name in ("happy", *targets)]))
+    return Examples(
+        images=images, targets=images, source_aus=aus[:1].expand(len(targets), -1), target_aus=aus[1:],
+        target_expression=torch.tensor([RAFD_EXPRESSIONS.index(target) for target in targets]),
+        tasks=[("happy", target) for target in targets], names=[("astronaut", "none")] * len(targets),
+    )  # fmt: skip
+
+
 def _render(seed: int, person: int, sides: np.ndarray, size: int) -> torch.Tensor:
     """uint8 3×size×size."""
     from efgan.data.synthetic.identities import sample_identity  # numba compiles on import of the renderer
@@ -50,6 +73,11 @@ def _render(seed: int, person: int, sides: np.ndarray, size: int) -> torch.Tenso
 
     identity = sample_identity(PEOPLE_SEED + seed, person)
     picture, _ = render_face(identity, sides, view=wild_view(100 * seed + person), size=_RENDERED)
+    return _resized(picture, size)
+
+
+def _resized(picture: np.ndarray, size: int) -> torch.Tensor:
+    """uint8 H×H×3 → uint8 3×size×size."""
     tensor = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float()
-    mode = "area" if size <= _RENDERED else "bicubic"
+    mode = "area" if size <= len(picture) else "bicubic"
     return F.interpolate(tensor, size=size, mode=mode)[0].round().clamp(0, 255).to(torch.uint8)

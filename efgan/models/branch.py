@@ -47,10 +47,15 @@ class Edit:
 
     @property
     def attentions(self) -> dict[str, Tensor]:
-        """Attention maps by branch: "global" and the regions; those of the last stage in a cascade."""
-        last = self.stages[-1] if self.stages else self
-        maps = {name: branch.attention for name, branch in last.local_edits.items()}
-        return maps if last.global_edit is None else {"global": last.global_edit.attention, **maps}
+        """Attention maps by branch: "global" and the regions; in a cascade "stage_1.global" and so on."""
+        if self.stages:
+            return {
+                f"stage_{k}.{name}": attention
+                for k, stage in enumerate(self.stages, start=1)
+                for name, attention in stage.attentions.items()
+            }
+        maps = {name: branch.attention for name, branch in self.local_edits.items()}
+        return maps if self.global_edit is None else {"global": self.global_edit.attention, **maps}
 
 
 def blend(images: Tensor, colour: Tensor, attention: Tensor) -> Tensor:

@@ -79,14 +79,15 @@ class Critic(nn.Module):
         everywhere) the gradient is a chain of transposed convolutions. Its own gradient with respect to the
         weights then needs one ordinary backward pass, and equals the double-backward form exactly.
         """
+        slopes = []
+        # A block of its own: autocast would go on using the weights it converted without gradient.
+        with torch.no_grad(), torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
+            hidden = images
+            for conv in self.convs:
+                hidden = conv(hidden)
+                slopes.append(torch.full_like(hidden, _SLOPE).masked_fill_(hidden > 0, 1.0))
+                hidden = hidden * slopes[-1]
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            slopes = []
-            with torch.no_grad():
-                hidden = images
-                for conv in self.convs:
-                    hidden = conv(hidden)
-                    slopes.append(torch.full_like(hidden, _SLOPE).masked_fill_(hidden > 0, 1.0))
-                    hidden = hidden * slopes[-1]
             ones = hidden.new_ones(len(images), 1, *hidden.shape[2:])
             gradient = F.conv_transpose2d(ones, self.patch_head.weight, padding=1)
             for conv, slope in zip(reversed(self.convs), reversed(slopes), strict=True):

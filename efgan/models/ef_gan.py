@@ -1,4 +1,4 @@
-"""EF-GAN = Expression Transformer + Refiner, and its ablation without local focuses (paper 3.1, Table 3)."""
+"""EF-GAN = Expression Transformer + Refiner (paper 3.1)."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Which number format the generator trains in on this device."""
+"""Which number format the convolutions train in on this device."""
 
 import functools
 import time

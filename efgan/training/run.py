@@ -1,7 +1,11 @@
 """Trains one experiment from its name: data, split, networks, loop, weights and manifest."""
 
+import itertools
+import json
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,9 +20,8 @@ from efgan.experiments import find_experiment, run_config, run_folder
 from efgan.models import build_generator
 from efgan.models.cascade import CascadeEFGAN
 from efgan.models.discriminator import Critic
-from efgan.models.layers import set_precision
 from efgan.models.local_focus import Box, compute_focus_boxes
-from efgan.provenance import Manifest, seed_everything, write_atomic
+from efgan.provenance import Manifest, seed_everything, sha256_of, write_atomic
 from efgan.training.checkpoint import load_tensors, load_weights, pack, save_tensors, unpack
 from efgan.training.interpolation import train_interpolator
 from efgan.training.objectives import build_objective
@@ -61,25 +64,29 @@ def train_run(
     if not find_experiment(experiment).trains:
         raise UserError(f"experiment {experiment!r} trains no generator: evaluate it instead")
     folder = run_folder(root, preset, dataset, experiment, seed)
-    finished = _is_finished(folder, config)
-    _write_config(folder, config)
-    if finished:
-        return folder
     seed_everything(seed)
     device = pick_device()
     faces = load_faces(config.data)
     parts = split_faces(faces, config.data)
+    origin = {
+        "data_hash": faces.data_hash(), "split_hash": parts.hash,
+        "inputs": [sha256_of(path) for path in _initial_weights(root, config)],
+    }  # fmt: skip
+    _set_aside_other_work(folder, config, origin)
+    with write_atomic(folder / "config.json") as file:
+        file.write(to_json(config))
+    if _is_finished(folder):
+        return folder
     save_split(parts, faces, folder / "split.json")
     boxes = compute_focus_boxes(
         faces.landmarks[parts.train], config.data.image_size, eyes_with_brows=config.model.eyes_with_brows
     )
-    precision = choose_precision(config.train.precision, device)
     manifest = Manifest.start(
         folder, config=config, data_hash=faces.data_hash(), split_hash=parts.hash, device=str(device),
-        inputs=_initial_weights(root, config), notes={"precision": precision},
+        inputs=_initial_weights(root, config),
     )  # fmt: skip
     try:
-        trainer = _build_trainer(root, config, faces, parts, boxes, folder, device, precision)
+        trainer = _build_trainer(root, config, faces, parts, boxes, folder, device, manifest)
         trainer.run()
         state = {"boxes": boxes, "expression_names": faces.expression_names, "evaluated": faces.evaluated}
         save_tensors(folder / CRITIC, pack("critic", trainer.critic.state_dict()), state)
@@ -88,7 +95,7 @@ def train_run(
         manifest.fail(error)
         raise
     manifest.finish(outputs=[folder / WEIGHTS, folder / "history.jsonl"], notes={
-        "iterations": trainer.iterations, "images_seen": _images_seen(config),
+        "iterations": trainer.iterations, "images_seen": _images_seen(trainer), "precision": trainer.precision,
         "training_seconds": round(trainer.seconds, 1), "attention_alarms": trainer.alarms,
         "parameters": sum(p.numel() for p in trainer.generator.parameters()),
     })  # fmt: skip
@@ -128,44 +135,64 @@ def read_config(folder: Path) -> RunConfig:
     return from_json(RunConfig, path.read_text(), str(path))
 
 
-def _is_finished(folder: Path, config: RunConfig) -> bool:
-    if not (folder / WEIGHTS).exists() or not _trained_alike(folder, config):
+def _is_finished(folder: Path) -> bool:
+    if not (folder / WEIGHTS).exists():
         return False
     load_tensors(folder / WEIGHTS)  # a damaged file is an error, not a finished run
     return True
 
 
-def _trained_alike(folder: Path, config: RunConfig) -> bool:
-    """True if the folder's run differs at most in how it is evaluated."""
-    return replace(read_config(folder), evaluation=config.evaluation) == config
+def _set_aside_other_work(folder: Path, config: RunConfig, origin: dict[str, Any]) -> None:
+    """Moves what a run of another config, other faces or another start left in the folder beside it.
 
-
-def _write_config(folder: Path, config: RunConfig) -> None:
-    """Writes config.json; work of another configuration is not gone on with."""
-    path = folder / "config.json"
-    if path.exists() and not _trained_alike(folder, config):
-        for name in (WEIGHTS, CRITIC, "checkpoint.safetensors", "history.jsonl"):
-            (folder / name).unlink(missing_ok=True)
-    with write_atomic(path) as file:
-        file.write(to_json(config))
+    Args:
+        folder: the run folder.
+        config: of the run that is wanted; how it is evaluated does not matter here.
+        origin: hashes of its faces and split, and those of the weights it starts from.
+    """
+    if not (folder / "config.json").exists():
+        return
+    same = replace(read_config(folder), evaluation=config.evaluation) == config
+    record = json.loads((folder / "manifest.json").read_text()) if (folder / "manifest.json").exists() else None
+    if record is not None:
+        found = {**{name: record[name] for name in ("data_hash", "split_hash")}, "inputs": [*record["inputs"].values()]}
+        same = same and found == origin
+    if same:
+        return
+    number = next(n for n in itertools.count(1) if not folder.with_name(f"{folder.name}.previous{n}").exists())
+    aside = folder.with_name(f"{folder.name}.previous{number}")
+    aside.mkdir()
+    for path in folder.iterdir():
+        if not path.name.startswith((".", "train.")):  # the notebook that is at work writes these
+            path.rename(aside / path.name)
+    warnings.warn(f"{folder} held a run of other settings, faces or initial weights: it is now {aside}", stacklevel=3)
 
 
 def _initial_weights(root: Path | str, config: RunConfig) -> list[Path]:
-    """The files a cascade starts from: generator and critic of the trained single-stage run."""
+    """The files a cascade starts from: generator and critic of the trained single-stage run.
+
+    Raises:
+        UserError: that run is not trained, or was trained on other data or with other sizes.
+    """
     single = find_experiment(config.experiment).initialised_from
     if single is None:
         return []
     folder = run_folder(root, config.preset, config.data.dataset, single, config.seed)
-    if not (folder / WEIGHTS).exists():
-        raise UserError(f"{config.experiment} starts from a trained {single}, which is not there: "
-                        f"run `efgan train {single} --preset {config.preset} --dataset {config.data.dataset} "
-                        f"--seed {config.seed}` first")  # fmt: skip
-    return [folder / WEIGHTS, folder / CRITIC]
+    remedy = (f"run `efgan train {single} --preset {config.preset} --dataset {config.data.dataset} "
+              f"--split {config.data.split} --seed {config.seed}` first")  # fmt: skip
+    paths = [folder / WEIGHTS, folder / CRITIC]
+    if not all(path.exists() for path in paths):
+        raise UserError(f"{config.experiment} starts from a trained {single}, which is not there: {remedy}")
+    start = read_config(folder)
+    if (start.data, start.model) != (config.data, config.model):
+        raise UserError(f"{config.experiment} starts from {folder}, which was trained on another split or with other "
+                        f"settings: {remedy}")  # fmt: skip
+    return paths
 
 
 def _build_trainer(
     root: Path | str, config: RunConfig, faces: FaceSet, parts: Split, boxes: dict[str, Box], folder: Path,
-    device: torch.device, precision: str,
+    device: torch.device, manifest: Manifest,
 ) -> Trainer:  # fmt: skip
     """All parts of one training, on the device."""
     train = config.train
@@ -184,18 +211,19 @@ def _build_trainer(
     critic_warmup = train.critic_warmup
     if isinstance(generator, CascadeEFGAN):
         _start_cascade(generator, critic, _initial_weights(root, config))
-        train_interpolator(generator.interpolator, training_faces.aus, train, rng)
+        if not (folder / "checkpoint.safetensors").exists():  # else it comes from there
+            natural = training_faces.aus[training_faces.expression >= 0]
+            manifest.record["notes"]["interpolator"] = train_interpolator(generator.interpolator, natural, train, rng)
         generator.interpolator.requires_grad_(False)
         batch_size, iterations = train.cascade_batch_size, train.cascade_iterations
         learning_rate *= train.cascade_lr_factor
         critic_warmup = 0  # it has been trained with the single stage
-    set_precision(generator, precision)
-    critic.bf16 = precision == "bf16"
     sampler = BatchSampler(training_faces, batch_size=batch_size, target_noise=train.target_noise, rng=rng,
                            classed_only=objective.num_classes is not None)  # fmt: skip
     return Trainer(
         generator=generator, critic=critic, objective=objective, sampler=sampler, rng=rng, config=train,
         iterations=iterations, learning_rate=learning_rate, critic_warmup=critic_warmup, folder=folder,
+        precision=choose_precision(train.precision, device),
         preview=_preview(faces.subset(parts.test)).to(device),
     )  # fmt: skip
 
@@ -225,9 +253,7 @@ def _other_expression(test: FaceSet, index: torch.Tensor) -> torch.Tensor:
     return found[int(index) % len(found)] if len(found) else index
 
 
-def _images_seen(config: RunConfig) -> int:
-    """Real images drawn by this phase."""
-    train = config.train
-    if find_experiment(config.experiment).cascaded:
-        return train.cascade_iterations * train.n_critic * train.cascade_batch_size
-    return train.iterations * train.n_critic * train.batch_size
+def _images_seen(trainer: Trainer) -> int:
+    """Real images drawn by this phase, for the critic's warm-up and for training."""
+    updates = trainer.critic_warmup + trainer.iterations * trainer.config.n_critic
+    return updates * trainer.sampler.batch_size

@@ -15,6 +15,7 @@ from efgan.data.batches import Batch, BatchSampler
 from efgan.grids import save_sample_grid
 from efgan.models.branch import Edit
 from efgan.models.discriminator import Critic
+from efgan.models.layers import set_precision
 from efgan.progress import track
 from efgan.provenance import write_atomic
 from efgan.training.checkpoint import (
@@ -48,7 +49,7 @@ class Trainer:
         config: the schedule.
         iterations, learning_rate: of this phase.
         critic_warmup: critic updates on real labels before the first iteration.
-        critic_warmup: critic updates on real labels before the first iteration.
+        precision: "fp32" or "bf16", of the convolutions; a resumed run keeps the one it began with.
         folder: receives history.jsonl, samples/ and checkpoint.safetensors.
         preview: faces for the sample grids; None for none.
     """
@@ -63,9 +64,11 @@ class Trainer:
     learning_rate: float
     folder: Path
     critic_warmup: int = 0
+    precision: str = "fp32"
     preview: Batch | None = None
 
     def __post_init__(self) -> None:
+        self._set_precision(self.precision)
         optim = self.config.optim
         self.ema = copy.deepcopy(self.generator).requires_grad_(False)
         betas = (optim.beta1, optim.beta2)
@@ -88,6 +91,7 @@ class Trainer:
         if self._checkpoint.exists():
             self._resume()
         else:
+            self._history.unlink(missing_ok=True)  # of a run that died before its first checkpoint
             self._warm_up_critic()
         started = time.perf_counter() - self.seconds
         for _ in track(range(self.iteration, self.iterations), total=self.iterations, initial=self.iteration,
@@ -99,6 +103,7 @@ class Trainer:
             if self.preview is not None and self._due(self.config.sample_every):
                 self._save_samples()
             if self._due(self.config.checkpoint_every):
+                self._log()  # no checkpoint of unchecked losses
                 self._save_checkpoint()
 
     def _warm_up_critic(self) -> None:
@@ -155,6 +160,11 @@ class Trainer:
         self.critic.requires_grad_(True)
         return terms
 
+    def _set_precision(self, precision: str) -> None:
+        self.precision = precision
+        set_precision(self.generator, precision)
+        self.critic.bf16 = precision == "bf16"
+
     def _schedule(self) -> None:
         """Constant learning rate, then linear to zero."""
         progress, knee = self.iteration / self.iterations, self.config.optim.decay_from
@@ -173,12 +183,16 @@ class Trainer:
 
     def _log(self) -> None:
         """Appends the means since the last line to history.jsonl; checks every iteration's terms."""
+        if not self._pending:
+            return
         names = list(self._pending[0])
         values = torch.stack([torch.stack([terms[name].float() for name in names]) for terms in self._pending]).cpu()
         first = self.iteration - len(values)
         for row, column in (~values.isfinite()).nonzero().tolist()[:1]:
-            raise TrainingDivergedError(f"{names[column]} is {values[row, column].item()} at iteration {first + row}: "
-                                        "lower the learning rate, or start from another seed")  # fmt: skip
+            raise TrainingDivergedError(
+                f"{names[column]} is {values[row, column].item()} at iteration {first + row}: lower the learning rate, "
+                "set precision to fp32, or take another seed"
+            )
         self._pending.clear()
         means = dict(zip(names, values.mean(0).tolist(), strict=True))
         self._watch_attention(means)
@@ -207,7 +221,8 @@ class Trainer:
         assert self.preview is not None
         edit = self.ema(self.preview.images, *self.objective.conditions(self.preview))
         rows = [self.preview.images, *(stage.image for stage in edit.stages[:-1]), edit.image]
-        rows += [2 * a.expand(-1, 3, -1, -1) - 1 for name, a in edit.attentions.items() if name == "global"]
+        if edit.global_edit is not None:
+            rows.append(2 * edit.global_edit.attention.expand(-1, 3, -1, -1) - 1)
         if edit.stitched_attention is not None:
             rows.append(2 * edit.stitched_attention.expand(-1, 3, -1, -1) - 1)
         save_sample_grid(self.folder / "samples" / f"iteration_{self.iteration:06d}.png", rows)
@@ -228,7 +243,8 @@ class Trainer:
         for name, module in self._modules().items():
             tensors |= pack(name, module.state_dict())
         tensors |= pack("adam", adam_tensors(self.adam)) | pack("adam_critic", adam_tensors(self.adam_critic))
-        state = {"iteration": self.iteration, "seconds": self.seconds, "alarms": self.alarms}
+        state = {"iteration": self.iteration, "seconds": self.seconds, "alarms": self.alarms,
+                 "precision": self.precision}  # fmt: skip
         save_tensors(self._checkpoint, tensors, state)
 
     def _resume(self) -> None:
@@ -239,6 +255,15 @@ class Trainer:
         restore_adam(self.adam_critic, unpack("adam_critic", tensors))
         self.rng.set_state(tensors["rng"])
         self.iteration, self.seconds, self.alarms = state["iteration"], state["seconds"], state["alarms"]
+        self._set_precision(state["precision"])
         lines = self._history.read_text().splitlines() if self._history.exists() else []
-        with write_atomic(self._history) as file:  # lines written after the checkpoint are made again
-            file.writelines(line + "\n" for line in lines if json.loads(line)["iteration"] <= self.iteration)
+        with write_atomic(self._history) as file:  # what came after the checkpoint is made again
+            file.writelines(f"{line}\n" for line in lines if _iteration_of(line) <= self.iteration)
+
+
+def _iteration_of(line: str) -> float:
+    """The iteration of a history line; infinite for a line that was torn when the machine died."""
+    try:
+        return json.loads(line)["iteration"]
+    except json.JSONDecodeError:
+        return float("inf")
