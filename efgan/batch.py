@@ -20,7 +20,7 @@ from efgan.config import SPLITS, find_preset
 from efgan.errors import UserError
 from efgan.experiments import EXPERIMENTS, datasets_of, role_of, run_folder
 from efgan.monitor import Monitor, duration
-from efgan.runner import SUPERVISOR
+from efgan.runner import GPUS, SUPERVISOR
 
 SNAKEFILE = Path(__file__).resolve().parents[1] / "Snakefile"
 JOBS = ".jobs"  # folder of the progress files, one per running job
@@ -141,7 +141,7 @@ def reproduce(batch: Batch, *, redraw: bool = False) -> Path:
 @contextlib.contextmanager
 def _snakemake(command: list[str], batch: Batch, log) -> Iterator[subprocess.Popen]:
     """Snakemake as a child in a group of its own; it and all below it end with the block."""
-    environment = os.environ | {"PYTHONUNBUFFERED": "1", SUPERVISOR: str(os.getpid())}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", SUPERVISOR: str(os.getpid()), GPUS: str(_count_gpus())}
     if not batch.profile:
         environment |= {f"{library}_NUM_THREADS": str(batch.parallel[1]) for library in ("OMP", "MKL", "OPENBLAS")}
     before = signal.signal(signal.SIGTERM, _as_interrupt)

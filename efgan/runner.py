@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from efgan.progress import PROGRESS_FILE
 from efgan.provenance import COMMAND, Manifest, sha256_of
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+GPUS = "EFGAN_GPUS"  # environment variable: how many GPUs the jobs of a batch share
 SUPERVISOR = "EFGAN_SUPERVISOR_PID"  # environment variable: this process ends when that ancestor does
 
 
@@ -170,7 +171,8 @@ def run_job(job: Path, name: str, parameters: Mapping[str, Any], output: Path | 
     job.parent.mkdir(parents=True, exist_ok=True)
     job.write_text("{}")
     try:
-        run_notebook(name, parameters, output, cwd=cwd, progress_file=job, threads=threads)
+        with own_gpu(job.parent):
+            run_notebook(name, parameters, output, cwd=cwd, progress_file=job, threads=threads)
     except BaseException as error:
         text = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
         with suppress(OSError):
@@ -178,6 +180,29 @@ def run_job(job: Path, name: str, parameters: Mapping[str, Any], output: Path | 
         raise
     finally:
         job.unlink(missing_ok=True)
+
+
+@contextmanager
+def own_gpu(folder: Path) -> Iterator[None]:
+    """On a machine with several GPUs, one that no other job of the batch uses, while there is such.
+
+    Args:
+        folder: holds one lock file per GPU; a lock is freed by the system even when its job is killed.
+    """
+    count = int(os.environ.get(GPUS, "1"))
+    if count < 2 or "CUDA_VISIBLE_DEVICES" in os.environ:
+        yield
+        return
+    import fcntl
+
+    with ExitStack() as stack:
+        for index in range(count):
+            file = stack.enter_context((folder / f"gpu{index}.lock").open("w"))
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                stack.enter_context(_environment({"CUDA_VISIBLE_DEVICES": str(index)}))
+                break
+        yield
 
 
 def _execute(path: Path, output: Path, values: dict[str, Any], cwd: Path) -> None:

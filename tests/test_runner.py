@@ -18,6 +18,7 @@ from efgan.runner import (
     NotebookError,
     check_parameters,
     find_notebook,
+    own_gpu,
     read_parameters,
     run_job,
     run_notebook,
@@ -171,3 +172,24 @@ def wait_for(condition, *, seconds: float) -> None:
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
         time.sleep(0.1)
+
+
+def test_jobs_share_the_gpus(tmp_path, monkeypatch):
+    """Two jobs on two GPUs get one each; a third takes what torch takes; a user's own choice stands."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setenv("EFGAN_GPUS", "2")
+
+    def chosen():
+        return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+    with own_gpu(tmp_path):
+        assert chosen() == "0"
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")  # another job has its own environment
+        with own_gpu(tmp_path):
+            assert chosen() == "1"
+            monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+            with own_gpu(tmp_path):
+                assert chosen() is None
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    with own_gpu(tmp_path):
+        assert chosen() == "7"
