@@ -145,6 +145,7 @@ def test_a_job_of_a_batch_leaves_its_error_beside_its_progress(make_notebook, tm
     assert "ZeroDivisionError" in job.with_suffix(".error").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kills a process group the Unix way")
 def test_a_job_and_its_kernel_end_when_the_batch_is_killed(make_notebook, tmp_path):
     """Even SIGKILL of the batch, which it cannot handle, leaves no training running unseen."""

@@ -70,6 +70,7 @@ def test_damaged_file_is_rendered_again(cache, damage):
     assert after.data_hash() == before.data_hash()
 
 
+@pytest.mark.slow
 def test_worker_processes_give_the_same_faces(cache, monkeypatch):
     """Two workers and one process render identical faces."""
     alone = render_synthetic("synthetic_rafd", identities=3, variants=1, jobs=1)

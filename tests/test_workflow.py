@@ -42,6 +42,7 @@ def test_a_dry_run_lists_every_job_of_the_paper(tmp_path):
     assert jobs["report"] == 1
 
 
+@pytest.mark.slow
 def test_more_seeds_add_runs_but_no_exhibits(tmp_path):
     """Tables average seeds; figures show the first."""
     one, three = (planned(dry_run(Batch(root=tmp_path, preset="smoke", seeds=n))) for n in (1, 3))
@@ -120,6 +121,7 @@ def one_job_snakefile(tmp_path, monkeypatch):
     return make
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_done_again(one_job_snakefile, tmp_path, capsys):
     """A touched file does not count as changed; changed content does, and so do changed settings."""
     batch = one_job_snakefile("echo x >> count.txt; cat in.txt > out.txt")
