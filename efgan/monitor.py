@@ -13,8 +13,8 @@ import click
 from efgan.config import find_preset
 from efgan.progress import read_progress
 
-_MINI_SECONDS = {"data": 100, "train_start": 420, "train_cascade": 240, "train_single": 300, "controls": 90,
-                 "evaluate": 75}  # of one core; only for the time left  # fmt: skip
+_MINI_SECONDS = {"data": 80, "train_start": 390, "train_cascade": 220, "train_single": 330, "controls": 90,
+                 "evaluate": 60}  # of one core, as measured once; only for the time left  # fmt: skip
 _OVERHEAD_SECONDS = 8.0  # of every notebook
 
 
