@@ -157,6 +157,14 @@ class Manifest:
         manifest._write()
         return manifest
 
+    def __enter__(self) -> "Manifest":
+        """Around the work it records: an exception that leaves the block is recorded and goes on."""
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self.fail(error)
+
     def finish(self, *, outputs: Iterable[Path | str] = (), notes: Mapping[str, Any] | None = None) -> None:
         """Records the end of a good run, with the SHA-256 of its outputs and further notes."""
         self.record["notes"].update(notes or {})

@@ -46,42 +46,35 @@ def evaluate_experiment(
     faces = load_faces(editor.config.data)
     parts = split_faces(faces, editor.config.data)
     controls = run_folder(root, preset, dataset, "controls", seed)
-    if editor.manifest["data_hash"] != faces.data_hash():
+    data_hash = faces.data_hash()
+    if editor.manifest["data_hash"] != data_hash:
         raise UserError(f"{folder} was trained on other faces than the present ones: train it again with "
                         f"`efgan train {experiment} --preset {preset} --dataset {dataset} --seed {seed}`")  # fmt: skip
     judges = load_judges(controls, faces, parts, config.evaluation)
-    manifest = Manifest.start(
-        folder, name="evaluation.manifest.json", config=config, data_hash=faces.data_hash(), split_hash=parts.hash,
+    with Manifest.start(
+        folder, name="evaluation.manifest.json", config=config, data_hash=data_hash, split_hash=parts.hash,
         device=str(editor.device), inputs=[folder / WEIGHTS, *sorted(controls.glob("*.safetensors"))],
-    )  # fmt: skip
-    try:
+    ) as manifest:  # fmt: skip
         evaluate_run(editor.edit_batch, faces, parts, judges, config.evaluation, folder, seed=seed)
-    except BaseException as error:
-        manifest.fail(error)
-        raise
     manifest.finish(outputs=[folder / "metrics.json", folder / "pairs.csv"])
     return folder
 
 
 def _evaluate_controls(folder: Path, config: RunConfig) -> None:
     """The run "controls": judges, R, copy and target control, with its own config and manifest."""
-    folder.mkdir(parents=True, exist_ok=True)
     with write_atomic(folder / "config.json") as file:
         file.write(to_json(config))
     faces = load_faces(config.data)
     parts = split_faces(faces, config.data)
     save_split(parts, faces, folder / "split.json")
-    manifest = Manifest.start(folder, config=config, data_hash=faces.data_hash(), split_hash=parts.hash,
-                              device=str(pick_device()))  # fmt: skip
-    try:
+    with Manifest.start(
+        folder, config=config, data_hash=faces.data_hash(), split_hash=parts.hash, device=str(pick_device())
+    ) as manifest:
         try:
             judges = load_judges(folder, faces, parts, config.evaluation)
         except UserError:  # none yet, or of other faces or settings
             judges = train_judges(faces, parts, config.evaluation, folder, seed=config.seed)
         evaluate_controls(faces, parts, judges, config.evaluation, folder)
-    except BaseException as error:
-        manifest.fail(error)
-        raise
     manifest.finish(outputs=[folder / "metrics.json", *sorted(folder.glob("*.safetensors"))])
 
 

@@ -68,9 +68,9 @@ def train_run(
     device = pick_device()
     faces = load_faces(config.data)
     parts = split_faces(faces, config.data)
-    origin = {
-        "data_hash": faces.data_hash(), "split_hash": parts.hash,
-        "inputs": [sha256_of(path) for path in _initial_weights(root, config)],
+    start = _initial_weights(root, config)
+    origin: dict[str, Any] = {
+        "data_hash": faces.data_hash(), "split_hash": parts.hash, "inputs": [sha256_of(path) for path in start],
     }  # fmt: skip
     _set_aside_other_work(folder, config, origin)
     with write_atomic(folder / "config.json") as file:
@@ -81,19 +81,14 @@ def train_run(
     boxes = compute_focus_boxes(
         faces.landmarks[parts.train], config.data.image_size, eyes_with_brows=config.model.eyes_with_brows
     )
-    manifest = Manifest.start(
-        folder, config=config, data_hash=faces.data_hash(), split_hash=parts.hash, device=str(device),
-        inputs=_initial_weights(root, config),
-    )  # fmt: skip
-    try:
-        trainer = _build_trainer(root, config, faces, parts, boxes, folder, device, manifest)
+    with Manifest.start(
+        folder, config=config, data_hash=origin["data_hash"], split_hash=parts.hash, device=str(device), inputs=start
+    ) as manifest:
+        trainer = _build_trainer(config, faces, parts, boxes, start, folder, device, manifest)
         trainer.run()
         state = {"boxes": boxes, "expression_names": faces.expression_names, "evaluated": faces.evaluated}
         save_tensors(folder / CRITIC, pack("critic", trainer.critic.state_dict()), state)
         save_tensors(folder / WEIGHTS, pack("generator", trainer.ema.state_dict()), state)
-    except BaseException as error:
-        manifest.fail(error)
-        raise
     manifest.finish(outputs=[folder / WEIGHTS, folder / "history.jsonl"], notes={
         "iterations": trainer.iterations, "images_seen": _images_seen(trainer), "precision": trainer.precision,
         "training_seconds": round(trainer.seconds, 1), "attention_alarms": trainer.alarms,
@@ -191,7 +186,7 @@ def _initial_weights(root: Path | str, config: RunConfig) -> list[Path]:
 
 
 def _build_trainer(
-    root: Path | str, config: RunConfig, faces: FaceSet, parts: Split, boxes: dict[str, Box], folder: Path,
+    config: RunConfig, faces: FaceSet, parts: Split, boxes: dict[str, Box], start: list[Path], folder: Path,
     device: torch.device, manifest: Manifest,
 ) -> Trainer:  # fmt: skip
     """All parts of one training, on the device."""
@@ -210,7 +205,7 @@ def _build_trainer(
     batch_size, iterations, learning_rate = train.batch_size, train.iterations, train.optim.learning_rate
     critic_warmup = train.critic_warmup
     if isinstance(generator, CascadeEFGAN):
-        _start_cascade(generator, critic, _initial_weights(root, config))
+        _start_cascade(generator, critic, start)
         if not (folder / "checkpoint.safetensors").exists():  # else it comes from there
             natural = training_faces.aus[training_faces.expression >= 0]
             manifest.record["notes"]["interpolator"] = train_interpolator(generator.interpolator, natural, train, rng)
@@ -230,8 +225,9 @@ def _build_trainer(
 
 def _start_cascade(generator: CascadeEFGAN, critic: Critic, paths: list[Path]) -> None:
     """Every stage starts from the trained single-stage generator, the critic from its critic (paper 3.3)."""
+    single = unpack("generator", load_tensors(paths[0])[0])
     for stage in generator.stages:
-        load_weights(stage, unpack("generator", load_tensors(paths[0])[0]), paths[0])
+        load_weights(stage, single, paths[0])
     load_weights(critic, unpack("critic", load_tensors(paths[1])[0]), paths[1])
 
 

@@ -131,12 +131,9 @@ class Trainer:
         generator_terms = self._update_generator(batch, source, target, edit)
         self._update_ema()
         self.iteration += 1
-        attention = {f"attention/{name}": value.mean() for name, value in edit.attentions.items()}
-        return {
-            **{f"critic/{name}": value.detach() for name, value in critic_terms.items()},
-            **{f"generator/{name}": value.detach() for name, value in generator_terms.items()},
-            **{name: value.detach() for name, value in attention.items()},
-        }
+        attention = {name: value.mean() for name, value in edit.attentions.items()}
+        groups = {"critic": critic_terms, "generator": generator_terms, "attention": attention}
+        return {f"{group}/{name}": value.detach() for group, terms in groups.items() for name, value in terms.items()}
 
     def _update_critic(self, batch: Batch, source: Tensor, edit: Edit) -> Terms:
         n = len(batch.images) * max(1, len(edit.stages))
@@ -220,12 +217,14 @@ class Trainer:
         """Rows: sources, edits by the averaged generator, its attention."""
         assert self.preview is not None
         edit = self.ema(self.preview.images, *self.objective.conditions(self.preview))
-        rows = [self.preview.images, *(stage.image for stage in edit.stages[:-1]), edit.image]
+        stages = [stage.image for stage in edit.stages[:-1]]
+        rows = {"source": self.preview.images, **{f"stage {k}": x for k, x in enumerate(stages, 1)}, "edit": edit.image}
         if edit.global_edit is not None:
-            rows.append(2 * edit.global_edit.attention.expand(-1, 3, -1, -1) - 1)
+            rows["global"] = edit.global_edit.attention
         if edit.stitched_attention is not None:
-            rows.append(2 * edit.stitched_attention.expand(-1, 3, -1, -1) - 1)
-        save_sample_grid(self.folder / "samples" / f"iteration_{self.iteration:06d}.png", rows)
+            rows["local"] = edit.stitched_attention
+        path = self.folder / "samples" / f"iteration_{self.iteration:06d}.png"
+        save_sample_grid(path, list(rows.values()), list(rows))
 
     @property
     def _checkpoint(self) -> Path:
