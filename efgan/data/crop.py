@@ -127,6 +127,14 @@ def align_face(landmarks: np.ndarray, size: int) -> FaceCrop:
     return FaceCrop(np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]]), size)
 
 
+def aligned_landmarks(size: int) -> np.ndarray:
+    """68 points, N×2 in pixels, of a picture that already is such a crop: `align_face` then changes nothing."""
+    landmarks = np.tile(_TEMPLATE.mean(0), (68, 1))
+    for group, place in zip(_GROUPS, _TEMPLATE, strict=True):
+        landmarks[group] = place
+    return landmarks * size
+
+
 def read_photo(path: Path | str) -> np.ndarray:
     """Reads a photo as people see it: EXIF orientation applied, 16 bits scaled to 8, transparency over white.
 

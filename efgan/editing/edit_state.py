@@ -96,6 +96,10 @@ class EditState:
         moved = replace(self, face=face)
         return moved.reset(next_aus) if self.is_untouched(source_aus) else moved
 
+    def with_method(self, method: str) -> "EditState":
+        """Another method, with all its parts."""
+        return replace(self, method=method, stages=None, local_branches=True)
+
     def is_untouched(self, source_aus: np.ndarray) -> bool:
         """True if nothing is asked for but the face's own AUs."""
         return bool(np.allclose(self.target_aus(source_aus), source_aus, atol=1e-3))

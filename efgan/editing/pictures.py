@@ -1,5 +1,6 @@
 """Pictures of an edit for the screen and for files: enlarged, with attention over them, as PNG, JPEG or GIF."""
 
+import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,11 +25,28 @@ def to_array(image: Tensor) -> np.ndarray:
     return to_uint8(image).permute(1, 2, 0).numpy()
 
 
-def encode_jpeg(image: np.ndarray, width: int) -> bytes:
-    """A uint8 H×W×3 picture at `width` pixels as JPEG, in a few milliseconds."""
+def encode_jpeg(image: np.ndarray, width: int, left: np.ndarray | None = None, share: float = 0.0) -> bytes:
+    """A uint8 H×W×3 picture at `width` pixels as JPEG, in a few milliseconds.
+
+    Args:
+        image: the picture.
+        width: in pixels; the height follows.
+        left: another picture of the same size, shown left of a white line.
+        share: how much of the width `left` takes, in [0, 1].
+    """
+    array = enlarge(image, width)
+    if left is not None and share > 0:
+        edge = round(share * width)
+        array = np.concatenate([enlarge(left, width)[:, :edge], array[:, edge:]], 1)
+        array[:, max(edge - 1, 0) : edge + 1] = 255
     file = io.BytesIO()
-    Image.fromarray(enlarge(image, width)).save(file, "JPEG", quality=92, subsampling=0)
+    Image.fromarray(array).save(file, "JPEG", quality=92, subsampling=0)
     return file.getvalue()
+
+
+def data_url(content: bytes, kind: str = "image/jpeg") -> str:
+    """A file as a URL that carries it."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def overlay_attention(image: np.ndarray, attention: np.ndarray | None) -> np.ndarray:

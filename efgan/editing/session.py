@@ -3,46 +3,28 @@
 Nothing here knows of widgets: `efgan.editing.widgets` shows it, tests drive it.
 """
 
+import re
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from efgan.data.action_units import MAX_INTENSITY
+from efgan.data.crop import read_photo
 from efgan.data.faces import FaceSet
 from efgan.editing.edit_state import EditState
 from efgan.editing.editor import Editor, load_editor
 from efgan.editing.pictures import save_gif, save_png, to_array
 from efgan.editing.reference import load_gallery, reference_run, sibling_runs
+from efgan.editing.sources import Face, faces_in_photo, gallery_face
 from efgan.errors import UserError
 from efgan.experiments import find_experiment
 from efgan.models.branch import Edit
-
-
-@dataclass(frozen=True, kw_only=True)
-class Face:
-    """A face that can be edited.
-
-    Attributes:
-        name: for people and file names.
-        image: uint8, S×S×3.
-        aus: its own AUs, 17 in 0-5.
-        expression: its class, if it has one.
-    """
-
-    name: str
-    image: np.ndarray
-    aus: np.ndarray
-    expression: str | None = None
-
-    @property
-    def tensor(self) -> Tensor:
-        """uint8, 3×S×S."""
-        return torch.from_numpy(np.ascontiguousarray(self.image)).permute(2, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +53,11 @@ class Edited:
         """One edit per stage; one for single-stage methods."""
         return self.edit.stages or (self.edit,)
 
+    @property
+    def stage_images(self) -> list[np.ndarray]:
+        """The image after each stage, uint8 S×S×3."""
+        return [to_array(step.image[0]) for step in self.steps]
+
     def attention(self, stage: int | None = None) -> np.ndarray | None:
         """Where it was edited, H×W in [0, 1]: the highest attention of any branch, of one stage (from 0) or of all.
 
@@ -92,17 +79,20 @@ class EditSession:
         runs: trained run folders by experiment; opened when first used.
         gallery: faces on offer from the start.
         out: folder for saved edits and uploaded photos.
+        method: the experiment that edits first.
         shipped: the runs are those of results/reference.
     """
 
     def __init__(self, runs: dict[str, Path], gallery: FaceSet, out: Path, *, method: str, shipped: bool) -> None:
         self.runs = runs
         self.out = out
-        self._shipped = shipped
+        self.shipped = shipped
+        self.random = np.random.default_rng()
         self._editors: dict[str, Editor] = {}
         self.state = EditState(method=method)
-        self._gallery = gallery.resized(self.editor().config.data.image_size)
-        self.faces = [_gallery_face(self._gallery, k) for k in range(len(gallery))]
+        gallery = gallery.resized(self.editor().config.data.image_size)
+        self.faces = [gallery_face(gallery, k) for k in range(len(gallery))]
+        self.gallery_size = len(gallery)
         self.state = self.state.reset(self.face.aus)
 
     @property
@@ -111,7 +101,11 @@ class EditSession:
         return self.faces[self.state.face]
 
     def editor(self, method: str | None = None) -> Editor:
-        """The trained generator of a method, by default the state's."""
+        """The trained generator of a method, by default the state's.
+
+        Raises:
+            UserError: there is no such run.
+        """
         method = method or self.state.method
         if method not in self.runs:
             raise UserError(f"no trained {method} beside this run: choose one of {', '.join(self.runs)}")
@@ -141,19 +135,48 @@ class EditSession:
         )  # fmt: skip
         return Edited(face=face, target_aus=target, edit=edit, seconds=time.perf_counter() - start)
 
-    def compared(self) -> dict[str, np.ndarray]:
-        """The same request by every trained method, by its name in the paper; those that cannot do it are left out."""
-        pictures = {}
+    def compared(self) -> Iterator[tuple[str, np.ndarray]]:
+        """The same request by every trained method, by its name in the paper; those that cannot do it are left out.
+
+        Yields:
+            Name, and uint8 S×S×3.
+        """
         for method in self.runs:
             try:
-                pictures[find_experiment(method).method] = self.edited(method).image
+                yield find_experiment(method).method, self.edited(method).image
             except UserError:  # StarGAN without a class
                 continue
-        return pictures
+
+    def add_photo(self, photo: Path | str | bytes, name: str = "photo") -> int:
+        """Finds the faces of a photo and puts them on offer.
+
+        Args:
+            photo: a file, or its content.
+            name: what it is called.
+
+        Returns:
+            The position of the first of them among `faces`.
+
+        Raises:
+            UserError: no readable picture, or no face in it; the session is then as it was.
+        """
+        if isinstance(photo, bytes):
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "photo"
+                path.write_bytes(photo)
+                try:
+                    picture = read_photo(path)
+                except UserError as error:
+                    raise UserError(str(error).replace(str(path), name)) from None
+        else:
+            name, picture = Path(photo).stem, read_photo(Path(photo).expanduser())
+        found = faces_in_photo(self.editor(), picture, re.sub(r"\W+", "_", name) or "photo")
+        self.faces += found
+        return len(self.faces) - len(found)
 
     def save_picture(self) -> Path:
-        """Writes the edit, at the model's own size."""
-        return save_png(self.edited().image, self._new_path("png"))
+        """Writes the edit: at the model's own size, or put back into the photo that the face comes from."""
+        return save_png(self.face.finished(self.edited().image), self.new_path("png"))
 
     def save_animation(self, frames: int = 24) -> Path:
         """Writes a GIF from the source to the target and back, along the Interpolator's path.
@@ -168,30 +191,12 @@ class EditSession:
         aus = [torch.from_numpy(a / MAX_INTENSITY) for a in (face.aus, state.target_aus(face.aus))]
         edits = self.editor().continuous(face.tensor, *aus, alphas.tolist(), stages=state.stages,
                                          local_branches=state.local_branches)  # fmt: skip
-        pictures = [face.image, *(to_array(edit) for edit in edits[1:])]
-        return save_gif(pictures, self._new_path("gif"))
-
-    def python_call(self) -> str:
-        """Python that repeats the edit exactly."""
-        state, face, editor = self.state, self.face, self.editor()
-        run = "" if self._shipped and state.method == "cascade_ef_gan" else f'"{editor.folder.as_posix()}"'
-        size = "" if self._gallery.size == load_gallery().size else f".resized({self._gallery.size})"
-        words = [f"source_aus=5 * faces.aus[{state.face}].numpy()"]
-        words += [f"stages={state.stages}"] if state.stages else []
-        words += [] if state.local_branches else ["local_branches=False"]
-        if state.method == "stargan":
-            words.append(f'expression="{state.expression}"')
-        else:
-            words += ["relative=True"] if state.relative else []
-            words += [f"{code}={value:g}" for code, value in state.changes(face.aus).items()]
-        return (
-            "from efgan import load_editor\nfrom efgan.editing.reference import load_gallery\n\n"
-            f"editor, faces = load_editor({run}), load_gallery(){size}\n"
-            f"image = faces.images[{state.face}].permute(1, 2, 0).numpy()\n"
-            f"edited = editor.edit(image, {', '.join(words)})\n"
+        pictures = [face.photo, *(face.finished(to_array(edit)) for edit in edits[1:])]
+        return save_gif(
+            pictures, self.new_path("gif"), width=256 if face.crop is None else min(480, face.photo.shape[1])
         )
 
-    def _new_path(self, suffix: str) -> Path:
+    def new_path(self, suffix: str) -> Path:
         """A free file name in `out`: face, expression, number."""
         stem = f"{self.face.name}_{self.state.expression or 'edit'}".replace(" ", "_")
         number = 1
@@ -204,20 +209,12 @@ def open_session(run: Path | str | None = None, *, out: Path | str) -> EditSessi
     """Opens a run, its sibling methods and the shipped faces.
 
     Args:
-        run: a run folder; None opens the shipped model.
+        run: a run folder; None or "" opens the shipped model.
         out: folder for what is saved.
 
     Raises:
         UserError: no such run, or the shipped model or faces are missing.
     """
-    folder = reference_run() if run is None else Path(run)
+    folder = Path(run) if run else reference_run()
     method = folder.parent.name
-    return EditSession(sibling_runs(folder), load_gallery(), Path(out), method=method, shipped=run is None)
-
-
-def _gallery_face(faces: FaceSet, index: int) -> Face:
-    label = int(faces.expression[index])
-    expression = faces.expression_names[label] if label >= 0 else None
-    return Face(name=f"person {int(faces.identity[index])} {expression or ''}".strip(),
-                image=faces.images[index].permute(1, 2, 0).numpy(), aus=MAX_INTENSITY * faces.aus[index].numpy(),
-                expression=expression)  # fmt: skip
+    return EditSession(sibling_runs(folder), load_gallery(), Path(out), method=method, shipped=not run)
