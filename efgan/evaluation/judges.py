@@ -8,13 +8,13 @@ by every method.
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from efgan.config import EvalConfig
 from efgan.data.faces import FaceSet
@@ -26,9 +26,7 @@ from efgan.evaluation.protocol import class_labels, evaluated_rows
 from efgan.models.classifiers import AUEstimator, ExpressionClassifier, build_au_estimator, build_classifier
 from efgan.provenance import write_atomic
 from efgan.training.precision import pick_device
-from efgan.training.supervised import fit
-
-Net = TypeVar("Net", bound=nn.Module)
+from efgan.training.supervised import fit, load_net
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,10 +118,10 @@ def load_judges(
         if differing := [name for name in expected if saved.get(name) != expected[name]]:
             raise UserError(f"{folder}: the classifiers there were made with another {', '.join(differing)}; {remedy}")
         classifiers = tuple(
-            _load(build_classifier(config, len(faces.evaluated)), folder / f"classifier_{k}.safetensors", device)
+            load_net(build_classifier(config, len(faces.evaluated)), folder / f"classifier_{k}.safetensors", device)
             for k in range(config.classifier_seeds)
         )
-        estimator = _load(build_au_estimator(config), folder / "au_estimator.safetensors", device)
+        estimator = load_net(build_au_estimator(config), folder / "au_estimator.safetensors", device)
         features = load_file(folder / "reference_features.safetensors")["features"]
     except FileNotFoundError as error:
         raise UserError(f"{folder}: {Path(error.filename or '').name} is missing; {remedy}") from None
@@ -154,10 +152,3 @@ def _save_judges(judges: Judges, description: dict[str, Any], folder: Path) -> N
             file.write(save({key: value.cpu().contiguous() for key, value in tensors.items()}))
     with write_atomic(folder / "judges.json") as file:  # last: its presence says that the others are whole
         json.dump({**description, "seed": judges.seed}, file, indent=2)
-
-
-def _load(net: Net, path: Path, device: torch.device) -> Net:
-    if not path.is_file():
-        raise FileNotFoundError(2, "missing", str(path))
-    net.load_state_dict(load_file(path))
-    return net.to(device).eval().requires_grad_(False)

@@ -2,13 +2,18 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from efgan.data.faces import to_float
 from efgan.progress import track
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def augment(images: Tensor, *, shift: int, brightness: float, contrast: float) -> Tensor:
@@ -112,6 +117,18 @@ def predict(model: nn.Module, images: Tensor, *, batch_size: int = 128) -> Tenso
     device = next(model.parameters()).device
     model.eval()
     return torch.cat([model(to_float(batch.to(device))).float().cpu() for batch in images.split(batch_size)])
+
+
+def load_net(net: Net, path: Path, device: torch.device) -> Net:
+    """Reads weights into a network, frozen and in eval mode on the device.
+
+    Raises:
+        FileNotFoundError: there is no such file. SafetensorError, RuntimeError: it is damaged or of another network.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(2, "missing", str(path))
+    net.load_state_dict(load_file(path))
+    return net.to(device).eval().requires_grad_(False)
 
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
