@@ -36,7 +36,14 @@ def mark(widget: widgets.DOMWidget, name: str, on: bool) -> None:
         (widget.add_class if on else widget.remove_class)(name)
 
 
-class FaceGallery(widgets.VBox):
+class Part:
+    """A widget made of others; its text is short, as ipywidgets can only spell those without arguments."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+
+class FaceGallery(Part, widgets.VBox):
     """Thumbnails to click.
 
     Args:
@@ -71,7 +78,7 @@ class FaceGallery(widgets.VBox):
             mark(button, "efgan-on", k == chosen)
 
 
-class Comparison(widgets.VBox):
+class Comparison(Part, widgets.VBox):
     """A large picture: hold the mouse on it to see the one before, or wipe between the two.
 
     Holding is done by the browser alone; the wipe is drawn here.
@@ -103,7 +110,7 @@ class Comparison(widgets.VBox):
             self._after.value = encode_jpeg(self._pictures[1], PICTURE_WIDTH, self._pictures[0], self.wipe.value)
 
 
-class FilmStrip(widgets.HBox):
+class FilmStrip(Part, widgets.HBox):
     """Small pictures side by side with words below."""
 
     def __init__(self) -> None:
@@ -120,7 +127,7 @@ class FilmStrip(widgets.HBox):
             cell.children[0].value = encode_jpeg(picture, STRIP_WIDTH)
 
 
-class ExpressionButtons(widgets.VBox):
+class ExpressionButtons(Part, widgets.VBox):
     """The preset expressions, basic and compound, and their intensity.
 
     Args:
@@ -151,7 +158,7 @@ class ExpressionButtons(widgets.VBox):
         return button
 
 
-class AUSliders(widgets.Box):
+class AUSliders(Part, widgets.Box):
     """Seventeen sliders by region of the face, in two columns of equal height.
 
     Args:

@@ -27,6 +27,7 @@ from efgan.editing.widget_parts import (
     ExpressionButtons,
     FaceGallery,
     FilmStrip,
+    Part,
     box,
     heading,
 )
@@ -34,10 +35,10 @@ from efgan.errors import UserError
 from efgan.experiments import find_experiment
 
 COMPARE_AFTER = 0.3  # seconds without a change, before all methods are run
-EDIT, TRANSFER = "edit this face", "copy its expression"
+EDIT, TRANSFER = "edit it", "copy its expression"
 
 
-class EditPanel(widgets.VBox):
+class EditPanel(Part, widgets.VBox):
     """The editor as a widget: show it as the last line of a cell.
 
     Args:
@@ -58,7 +59,7 @@ class EditPanel(widgets.VBox):
     def _make_controls(self) -> None:
         self.gallery = FaceGallery(self._choose_face)
         self.click = widgets.ToggleButtons(options=[EDIT, TRANSFER])
-        self.upload = widgets.FileUpload(accept="image/*", description="your photo", tooltip="up to 7 MB; else a path")
+        self.upload = widgets.FileUpload(accept="image/*", description="your photo", tooltip="JPEG, PNG, WebP, … up to 7 MB; larger ones by their path")
         self.path = widgets.Text(placeholder="or its path, then Enter", continuous_update=False)
         self.picture = Comparison()
         self.strip, self.methods = FilmStrip(), FilmStrip()
@@ -87,7 +88,7 @@ class EditPanel(widgets.VBox):
         session = self.session
         self._on_value(self.meaning, lambda state, value: state.with_relative(value, session.face.aus))
         self._on_value(self.method, lambda state, value: state.with_method(value))
-        self._on_value(self.stages, lambda state, value: replace(state, stages=value))
+        self._on_value(self.stages, self._with_stages)
         self._on_value(self.local, lambda state, value: replace(state, local_branches=value))
         self._on_value(self.overlay, lambda state, value: replace(state, overlay=value))
         self.reset.on_click(lambda _: self._change(lambda state: state.reset(session.face.aus)))
@@ -101,6 +102,9 @@ class EditPanel(widgets.VBox):
 
     def _on_value(self, control: widgets.Widget, make: Callable[[EditState, object], EditState]) -> None:
         control.observe(lambda change: self._change(lambda state: make(state, change["new"])), "value")
+
+    def _with_stages(self, state: EditState, value: object) -> EditState:
+        return replace(state, stages=value if value != self.session.editor().num_stages else None)
 
     def _layout(self) -> list[widgets.Widget]:
         left = box(widgets.VBox, "efgan-left", heading("faces: a click will"), self.click, self.gallery,
