@@ -22,7 +22,8 @@ window.clock = {acts: [], pictures: [], ends: []};
 for (const kind of ['keydown', 'pointerdown', 'pointermove'])
   document.addEventListener(kind, () => clock.acts.push(performance.now()), true);
 document.addEventListener('load', event => {
-  if (event.target.matches?.('.efgan-picture img:nth-of-type(2), .efgan-live img')) clock.pictures.push(performance.now());
+  if (event.target.matches?.('.efgan-picture img:nth-of-type(2), .efgan-live img'))
+    clock.pictures.push(performance.now());
 }, true);
 """
 CLIPPED = """
@@ -58,8 +59,10 @@ class Server:
             command = ["jupyterlab", "--no-browser", "--ip=127.0.0.1", "--port=0", "--allow-root",
                        "--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={folder}",
                        "--LabApp.extension_manager=readonly"]  # fmt: skip
-        self._process = subprocess.Popen([sys.executable, "-m", *command], env={**os.environ, **places}, text=True,
-                                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", *command], env={**os.environ, **places}, text=True, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
         self.log: list[str] = []
         self.url = self._wait()
 
@@ -147,7 +150,8 @@ class NotebookPage:
         """From the last act to the picture that followed it."""
         return self.page.evaluate(
             """() => { const done = clock.pictures.at(-1), act = clock.acts.filter(t => t < done).at(-1);
-                       return done && act ? done - act : null }""")
+                       return done && act ? done - act : null }"""
+        )
 
     def press(self, name: str) -> None:
         """Presses a button of the panel."""

@@ -44,9 +44,21 @@ def encode_jpeg(image: np.ndarray, width: int, left: np.ndarray | None = None, s
     return file.getvalue()
 
 
+def encode_png(image: np.ndarray) -> bytes:
+    """A uint8 H×W×3 picture as PNG, pixel for pixel."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
 def data_url(content: bytes, kind: str = "image/jpeg") -> str:
     """A file as a URL that carries it."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def colour_map(values: np.ndarray) -> np.ndarray:
+    """A map H×W in [0, 1] in the colours of all attention maps, uint8 H×W×3."""
+    return _COLOURS[(np.clip(values, 0, 1) * 255).round().astype(int)].round().astype(np.uint8)
 
 
 def overlay_attention(image: np.ndarray, attention: np.ndarray | None) -> np.ndarray:
@@ -59,8 +71,7 @@ def overlay_attention(image: np.ndarray, attention: np.ndarray | None) -> np.nda
     if attention is None:
         return image
     grey = np.repeat(image.mean(2, keepdims=True), 3, 2)
-    colours = _COLOURS[(np.clip(attention, 0, 1) * 255).round().astype(int)]
-    return (0.4 * grey + 0.6 * colours).round().astype(np.uint8)
+    return (0.4 * grey + 0.6 * colour_map(attention)).round().astype(np.uint8)
 
 
 def film_strip(images: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:

@@ -7,16 +7,15 @@ idle), so no queue builds up.
 
 import asyncio
 import html
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
-import torch
 
 from efgan.editing.edit_state import EditState
+from efgan.editing.panel import Panel
 from efgan.editing.pictures import data_url, overlay_attention
 from efgan.editing.repeat import edit_command, python_call
 from efgan.editing.session import Edited, EditSession
@@ -27,7 +26,6 @@ from efgan.editing.widget_parts import (
     ExpressionButtons,
     FaceGallery,
     FilmStrip,
-    Part,
     box,
     heading,
 )
@@ -38,7 +36,7 @@ COMPARE_AFTER = 0.3  # seconds without a change, before all methods are run
 EDIT, TRANSFER = "edit it", "copy its expression"
 
 
-class EditPanel(Part, widgets.VBox):
+class EditPanel(Panel):
     """The editor as a widget: show it as the last line of a cell.
 
     Args:
@@ -46,28 +44,30 @@ class EditPanel(Part, widgets.VBox):
     """
 
     def __init__(self, session: EditSession) -> None:
-        self.session = session
-        self._showing = False  # controls are being moved by us, not by a person
-        self._edited: Edited | None = None
+        super().__init__(session)
         self._comparing: asyncio.Task | None = None
         self._make_controls()
-        super().__init__(self._layout())
-        self.add_class("efgan")
+        self._connect()
+        self.children = self._layout()
         self._show_faces()
         self.show()
 
     def _make_controls(self) -> None:
         self.gallery = FaceGallery(self._choose_face)
         self.click = widgets.ToggleButtons(options=[EDIT, TRANSFER])
-        self.upload = widgets.FileUpload(accept="image/*", description="your photo", tooltip="JPEG, PNG, WebP, … up to 7 MB; larger ones by their path")
+        self.upload = widgets.FileUpload(
+            accept="image/*",
+            description="your photo",
+            tooltip="JPEG, PNG, WebP, … up to 7 MB; larger ones by their path",
+        )
         self.path = widgets.Text(placeholder="or its path, then Enter", continuous_update=False)
         self.picture = Comparison()
         self.strip, self.methods = FilmStrip(), FilmStrip()
         self.expressions = ExpressionButtons(
-            lambda name: self._change(lambda state: state.with_expression(name)),
-            lambda strength: self._change(lambda state: state.with_strength(strength)),
+            lambda name: self.change(lambda state: state.with_expression(name)),
+            lambda strength: self.change(lambda state: state.with_strength(strength)),
         )
-        self.sliders = AUSliders(lambda code, value: self._change(lambda state: state.with_au(code, value)))
+        self.sliders = AUSliders(lambda code, value: self.change(lambda state: state.with_au(code, value)))
         self.meaning = widgets.ToggleButtons(options=[("absolute", False), ("relative to the face", True)])
         self.reset = widgets.Button(description="reset", icon="undo")
         self.random = widgets.Button(description="random", icon="random")
@@ -80,28 +80,24 @@ class EditPanel(Part, widgets.VBox):
         self.save = widgets.Button(description="picture", icon="download")
         self.animate = widgets.Button(description="animation", icon="film")
         self.repeat = widgets.Button(description="command & code", icon="terminal")
-        self.message, self.about, self.remark, self.saved = (widgets.HTML() for _ in range(4))
-        self._connect()
+        self.about, self.remark, self.saved = widgets.HTML(), widgets.HTML(), widgets.HTML()
 
     def _connect(self) -> None:
         """What each control does to the state."""
         session = self.session
-        self._on_value(self.meaning, lambda state, value: state.with_relative(value, session.face.aus))
-        self._on_value(self.method, lambda state, value: state.with_method(value))
-        self._on_value(self.stages, self._with_stages)
-        self._on_value(self.local, lambda state, value: replace(state, local_branches=value))
-        self._on_value(self.overlay, lambda state, value: replace(state, overlay=value))
-        self.reset.on_click(lambda _: self._change(lambda state: state.reset(session.face.aus)))
-        self.random.on_click(lambda _: self._change(lambda state: state.with_random(session.random, session.face.aus)))
+        self.on_value(self.meaning, lambda state, value: state.with_relative(value, session.face.aus))
+        self.on_value(self.method, lambda state, value: state.with_method(value))
+        self.on_value(self.stages, self._with_stages)
+        self.on_value(self.local, lambda state, value: replace(state, local_branches=value))
+        self.on_value(self.overlay, lambda state, value: replace(state, overlay=value))
+        self.reset.on_click(lambda _: self.change(lambda state: state.reset(session.face.aus)))
+        self.random.on_click(lambda _: self.change(lambda state: state.with_random(session.random, session.face.aus)))
         self.compare.observe(lambda _: self._compare_soon(wait=0), "value")
         self.upload.observe(self._upload, "value")
         self.path.observe(self._open_path, "value")
         self.save.on_click(lambda _: self._save(session.save_picture))
         self.animate.on_click(lambda _: self._save(session.save_animation))
         self.repeat.on_click(lambda _: self._show_command())
-
-    def _on_value(self, control: widgets.Widget, make: Callable[[EditState, object], EditState]) -> None:
-        control.observe(lambda change: self._change(lambda state: make(state, change["new"])), "value")
 
     def _with_stages(self, state: EditState, value: object) -> EditState:
         return replace(state, stages=value if value != self.session.editor().num_stages else None)
@@ -123,25 +119,10 @@ class EditPanel(Part, widgets.VBox):
                 box(widgets.HBox, "efgan-columns", left, middle, right), self.methods, self.about, save,
                 self.saved.add_class("efgan-saved")]  # fmt: skip
 
-    def _change(self, make: Callable[[EditState], EditState]) -> None:
-        """A person asked for something: the next state, its edit, all controls."""
-        if self._showing:
-            return
-        with self._told():
-            self.session.state = make(self.session.state)
-        self.show()
-
-    def show(self) -> None:
-        """Edits what the state asks for, and shows it on all parts."""
-        with self._told(clear=False):
-            self._edited = self.session.edited()
-            self._show_pictures(self._edited)
-        self._showing = True
-        try:
-            self._show_controls()
-        finally:
-            self._showing = False
+    def show_edit(self) -> None:
+        """The edit, its stages, and in a moment all methods if they are asked for."""
         self._compare_soon(wait=COMPARE_AFTER)
+        self._show_pictures(self.session.edited())
 
     def _show_pictures(self, edited: Edited) -> None:
         face, steps, overlay = edited.face, edited.stage_images, self.session.state.overlay
@@ -163,7 +144,8 @@ class EditPanel(Part, widgets.VBox):
         return (f"{method.method} at {config.data.image_size} px, trained on {config.data.dataset} ({kind}), preset "
                 f"{config.preset}, {before}{updates} iterations · {1000 * edited.seconds:.0f} ms")  # fmt: skip
 
-    def _show_controls(self) -> None:
+    def show_controls(self) -> None:
+        """Moves all controls to the state."""
         session, state, editor = self.session, self.session.state, self.session.editor()
         self.gallery.show(state.face)
         self.expressions.show(state)
@@ -185,9 +167,9 @@ class EditPanel(Part, widgets.VBox):
     def _choose_face(self, index: int) -> None:
         own, other = self.session.face.aus, self.session.faces[index]
         if self.click.value == TRANSFER:
-            self._change(lambda state: state.with_target(other.aus, own, other.expression))
+            self.change(lambda state: state.with_target(other.aus, own, other.expression))
         else:
-            self._change(lambda state: state.with_face(index, own, other.aus))
+            self.change(lambda state: state.with_face(index, own, other.aus))
 
     def _upload(self, change: dict) -> None:
         files, self.upload.value = change["new"], ()
@@ -200,15 +182,15 @@ class EditPanel(Part, widgets.VBox):
 
     def _add_photo(self, photo: str | bytes, name: str = "photo") -> None:
         """A person's own photo becomes the source, with nothing asked for."""
-        with self._told():
+        with self.told():
             index = self.session.add_photo(photo, name)
             self._show_faces()
             self.click.value = EDIT
             aus = self.session.faces[index].aus
-            self._change(lambda state: replace(state, face=index).reset(aus))
+            self.change(lambda state: replace(state, face=index).reset(aus))
 
     def _save(self, make: Callable[[], Path]) -> None:
-        with self._told():
+        with self.told():
             path = make()
             kind = "image/gif" if path.suffix == ".gif" else "image/png"
             url = data_url(path.read_bytes(), kind)
@@ -242,28 +224,8 @@ class EditPanel(Part, widgets.VBox):
     async def _compare(self, wait: float) -> None:
         await asyncio.sleep(wait)
         pictures: dict[str, np.ndarray] = {"source": self.session.face.image}
-        with self._told(clear=False):
+        with self.told(clear=False):
             for name, picture in self.session.compared():
                 pictures[name] = picture
                 await asyncio.sleep(0)  # a slider that moves comes first: it cancels this
             self.methods.show(pictures)
-
-    @contextmanager
-    def _told(self, clear: bool = True) -> Iterator[None]:
-        """Errors appear in the panel, in words; nothing that goes wrong ends the session."""
-        if clear:
-            self.message.value = ""
-        try:
-            yield
-        except Exception as error:
-            text = str(error) if isinstance(error, UserError) else f"unexpected {type(error).__name__}: {error}"
-            self.message.value = f'<div class="efgan-message" role="alert">{html.escape(text)}</div>'
-
-
-def use_one_thread() -> None:
-    """One core edits, the other is left to the browser.
-
-    Faces of 64 pixels gain little from a second thread, and two that wait for each other on a busy machine lose much
-    (measured; our decision).
-    """
-    torch.set_num_threads(1)
