@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FIRST_PICTURE_MS = 10_000  # from Run All to the first picture
 UPDATE_MS = 150  # one update at 64 px, from the key to the picture that stands
 AU12 = ".widget-slider:has-text('AU12')"
+AU_SLIDER = ".efgan .widget-slider"
 
 
 def missing() -> list[str]:
@@ -151,6 +152,27 @@ def upload(page, shots: Path) -> None:
         page.press("sad")
 
 
+def check_attention(page, shots: Path, *, update_limit: float) -> None:
+    """Maps follow the slider; pointing at a picture reads every map."""
+    tab = page.page
+    maps = tab.locator(".efgan-maps")
+    maps.wait_for(timeout=60_000)
+    page.wait_idle()
+    page.picture = tab.locator(".efgan-maps figure[data-side]:not([data-side='0']) img").first
+    changed, middle = page.keys(AU_SLIDER, 5)
+    page.check(changed == 5, f"the Action Unit by keys: {changed} of 5 steps changed the map, median", middle,
+               2 * update_limit)  # fmt: skip
+    with page.changes("another face by its thumbnail"):
+        tab.locator(".efgan-faces button").nth(2).click()
+    with page.changes("another expression"):
+        tab.locator(".efgan select").nth(1).select_option("surprised")
+    box = page.picture.bounding_box()
+    tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    read = tab.locator(".efgan-maps figcaption b").all_inner_texts()
+    page.check(len(read) >= 3, f"pointing reads every map: {', '.join(read[:4])} …")
+    page.shoot(shots)
+
+
 def run(shots: Path, *, voila: bool, slack: float) -> list[str]:
     """All notebooks; returns what failed."""
     from browser_pages import NotebookPage, Server, copy_notebook
@@ -162,6 +184,8 @@ def run(shots: Path, *, voila: bool, slack: float) -> list[str]:
         folder = Path(name)
         notebook = copy_notebook(ROOT / "notebooks" / "edit_interactively.ipynb", folder, root=str(ROOT),
                                  out=str(folder / "edits"))  # fmt: skip
+        explore = copy_notebook(ROOT / "notebooks" / "explore_attention.ipynb", folder, root=str(ROOT),
+                                out=str(folder / "attention"), edits=16)  # fmt: skip
         browser = playwright.chromium.launch(executable_path=chromium(), args=[
             "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
             "--disable-component-update", "--disable-sync"])  # fmt: skip
@@ -172,6 +196,13 @@ def run(shots: Path, *, voila: bool, slack: float) -> list[str]:
             page.open_lab(notebook.name)
             check_editor(page, shots / "editor", **limits)
             look(page, shots / "editor")
+            failures += page.failures + page.errors
+            print("JupyterLab, explore_attention:")
+            page.page.close()
+            page = NotebookPage(browser, server)
+            page.open_lab(explore.name)
+            check_attention(page, shots / "attention.png", update_limit=limits["update_limit"])
+            look(page, shots / "attention")
             failures += page.failures + page.errors
         except Exception:
             page.shoot(shots / "failed.png")

@@ -117,6 +117,11 @@ class NotebookPage:
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name=re.compile(r"^Run All Cells")).click()
 
+    def wait_idle(self, seconds: float = 300) -> None:
+        """Until all cells have run: what a slider asks for waits behind them."""
+        self.page.wait_for_timeout(500)
+        self.page.get_by_text(re.compile(r"\| Idle$")).wait_for(timeout=1000 * seconds)
+
     def digest(self) -> str:
         """Of the large picture's bytes."""
         return self.page.evaluate(
@@ -214,7 +219,7 @@ class NotebookPage:
         self.page.screenshot(path=str(path))
 
 
-def copy_notebook(path: Path, folder: Path, **values: str) -> Path:
+def copy_notebook(path: Path, folder: Path, **values: str | int) -> Path:
     """A copy of a notebook whose parameters have other values."""
     notebook = nbformat.read(path, 4)
     cell = next(cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", ()))

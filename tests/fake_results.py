@@ -11,7 +11,9 @@ from efgan.data.action_units import AU_NAMES, RAFD_EXPRESSIONS
 from efgan.editing.editor import Editor
 from efgan.experiments import EXPERIMENTS, find_experiment, role_of, run_config, run_folder
 from efgan.models import build_generator
-from efgan.training.run import TrainedRun, read_config
+from efgan.provenance import sha256_of
+from efgan.training.checkpoint import pack, save_tensors
+from efgan.training.run import WEIGHTS, TrainedRun, read_config
 
 DATASETS = ("synthetic_rafd", "synthetic_cfeed")
 G = {"stargan": 0.4, "ganimation": 0.5, "baseline": 0.45, "local_focus": 0.6, "cascade": 0.55, "cascade_ef_gan": 0.7}
@@ -77,3 +79,23 @@ def untrained_editor(folder: Path) -> Editor:
     state = {"expression_names": RAFD_EXPRESSIONS, "boxes": BOXES}
     run = TrainedRun(generator=generator.eval().requires_grad_(False), config=config, state=state)
     return Editor(run, folder, torch.device("cpu"))
+
+
+def trained_run(root: Path, experiment: str) -> Path:
+    """A finished run of the preset `smoke` with weights that were never trained but do edit."""
+    folder = write_run(root, "synthetic_rafd", experiment)
+    config = read_config(folder)
+    torch.manual_seed(0)
+    generator = build_generator(experiment, config.model, image_size=config.data.image_size,
+                                num_classes=len(RAFD_EXPRESSIONS), boxes=BOXES)  # fmt: skip
+    for parameter in generator.parameters():
+        parameter.data += 0.01 * torch.randn_like(parameter)  # the Interpolator and Refiners start at zero
+    save_tensors(
+        folder / WEIGHTS,
+        pack("generator", generator.state_dict()),
+        {"expression_names": RAFD_EXPRESSIONS, "boxes": BOXES},
+    )
+    record = json.loads((folder / "manifest.json").read_text())
+    record |= {"outputs": {WEIGHTS: sha256_of(folder / WEIGHTS)}, "command": f"efgan train --root {root}/x"}
+    (folder / "manifest.json").write_text(json.dumps(record))
+    return folder

@@ -12,7 +12,7 @@ from efgan.data.action_units import AU_NAMES, CFEED_CATEGORIES, RAFD_EXPRESSIONS
 from efgan.editing.attention import StageMaps, colour_limit, stage_maps
 from efgan.editing.edit_state import label_of
 from efgan.editing.panel import Panel
-from efgan.editing.pictures import colour_map, data_url, encode_png
+from efgan.editing.pictures import colour_map, data_url, encode_jpeg, encode_png
 from efgan.editing.session import EditSession
 from efgan.editing.widget_parts import STYLE, FaceGallery, box, heading
 from efgan.experiments import find_experiment
@@ -32,13 +32,13 @@ class AttentionPanel(Panel):
         super().__init__(session)
         self.gallery = FaceGallery(self._choose)
         names = [(find_experiment(name).method, name) for name in session.runs if name != "stargan"]
-        self.method = widgets.Dropdown(options=names, value=session.state.method, layout={"width": "230px"})
+        self.method = widgets.Dropdown(options=names, value=session.state.method, layout={"width": "170px"})
         presets = tuple(dict.fromkeys((*RAFD_EXPRESSIONS, *CFEED_CATEGORIES)))
         options = [("as chosen by the sliders", None), *((name.replace("_", " "), name) for name in presets)]
-        self.expression = widgets.Dropdown(options=options, value=session.state.expression, layout={"width": "190px"})
+        self.expression = widgets.Dropdown(options=options, value=session.state.expression, layout={"width": "170px"})
         self.code = widgets.Dropdown(options=[(label_of(code), code) for code in AU_NAMES], value=sweep,
                                      layout={"width": "210px"})  # fmt: skip
-        self.value = widgets.FloatSlider(min=0, max=5, step=0.1, readout_format=".1f", layout={"width": "330px"})
+        self.value = widgets.FloatSlider(min=0, max=5, step=0.1, readout_format=".1f", layout={"width": "300px"})
         self.page = widgets.HTML().add_class("efgan-live")
         self.on_value(self.method, lambda state, value: state.with_method(value))
         self.on_value(self.expression, lambda state, value: state.with_expression(value) if value else state)
@@ -87,10 +87,10 @@ def draw_page(stages: list[StageMaps]) -> str:
 
 def _cell(name: str, picture: np.ndarray, limit: float) -> dict[str, object]:
     if picture.ndim == 3:
-        return {"name": name, "url": data_url(encode_png(picture), "image/png"), "mean": "", "side": 0}
-    values = base64.b64encode((picture.clip(0, 1) * 255).round().astype(np.uint8).tobytes()).decode()
+        return {"name": name, "url": data_url(encode_jpeg(picture, picture.shape[1])), "mean": "", "side": 0}
+    data = base64.b64encode((picture.clip(0, 1) * 255).round().astype(np.uint8).tobytes()).decode()
     return {"name": name, "url": data_url(encode_png(colour_map(picture / limit)), "image/png"),
-            "mean": f"mean {picture.mean():.2f}", "values": values, "side": picture.shape[0]}  # fmt: skip
+            "mean": f"mean {picture.mean():.2f}", "data": data, "side": picture.shape[0]}  # fmt: skip
 
 
 @cache

@@ -123,7 +123,7 @@ class EditState:
         """
         target = self.target_aus(source_aus)
         moved = np.abs(target - source_aus) > 5e-5  # below what is written
-        shown = target - source_aus if self.relative else target
+        shown = self.values if self.relative else target
         return {code: round(float(shown[i]), 4) for i, code in enumerate(AU_NAMES) if moved[i]}
 
 

@@ -23,6 +23,7 @@ from efgan.training.run import WEIGHTS, read_config
 
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 GALLERY = "gallery.safetensors"
+ESTIMATOR = "au_estimator.safetensors"  # of the `controls` run
 METHODS = ("stargan", "ganimation", "baseline", "local_focus", "cascade", "cascade_ef_gan")  # in the tables' order
 
 
@@ -125,8 +126,27 @@ def ship_run(run: Path, destination: Path) -> Path:
     return folder
 
 
+def ship_estimator(controls: Path, destination: Path) -> list[Path]:
+    """Copies the AU estimator of a dataset, which tells what a photo's faces show; nothing if there is none.
+
+    Returns:
+        The shipped folder, if any.
+    """
+    if not (controls / ESTIMATOR).exists():
+        return []
+    config = read_config(controls)
+    placed = run_folder("", config.preset, config.data.dataset, "controls", config.seed)
+    folder = destination / placed.relative_to("results")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (ESTIMATOR, "config.json", "metrics.json"):
+        if (controls / name).exists():
+            with write_atomic(folder / name, "wb") as file:
+                file.write((controls / name).read_bytes())
+    return [folder]
+
+
 def ship_reference(root: Path, *, preset: str, dataset: str, seed: int, destination: Path = REFERENCE) -> list[Path]:
-    """Ships every trained method of a dataset and the gallery of its test faces.
+    """Ships every trained method of a dataset, its AU estimator, and a gallery of its test faces.
 
     Returns:
         The files written.
@@ -137,6 +157,7 @@ def ship_reference(root: Path, *, preset: str, dataset: str, seed: int, destinat
     main = run_folder(root, preset, dataset, "cascade_ef_gan", seed)
     config = read_config(main)
     folders = [ship_run(run, destination) for run in sibling_runs(main).values()]
+    folders += ship_estimator(main.parents[1] / "controls" / main.name, destination)
     faces = load_faces(config.data)
     gallery = save_gallery(choose_gallery(faces, split_faces(faces, config.data)), destination / GALLERY)
     return [gallery, *(path for folder in folders for path in sorted(folder.iterdir()))]

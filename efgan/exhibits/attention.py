@@ -71,13 +71,16 @@ def stages_figure(session: EditSession) -> Figure:
     columns = [stage.columns for stage in stages]
     labels = []
     for k, stage in enumerate(columns, start=1):
-        means = [f"{name.split(':')[0]} {values.mean():.2f}" for name, values in stage.items() if values.ndim == 2]
-        labels.append("\n".join([f"stage {k}" if len(columns) > 1 else "", "means", *means]).strip())
-    headings = [name.replace(": ", ":\n").replace("Refiner's ", "Refiner's\n") for name in columns[0]]
+        means = [f"{name.split(':')[0].split(chr(39))[0]} {values.mean():.2f}" for name, values in stage.items()
+                 if values.ndim == 2]  # fmt: skip
+        labels.append("\n".join([*([f"stage {k}"] if len(columns) > 1 else []), *means]))
+    headings = [name.replace(": ", ":\n").replace("initial ", "initial\n").replace("s change", "s\nchange")
+                for name in columns[0]]  # fmt: skip
     return image_grid(
-        [list(stage.values()) for stage in columns], row_labels=labels, column_labels=headings, cell=128,
+        [list(stage.values()) for stage in columns], row_labels=labels, column_labels=headings, cell=192,
         map_limit=colour_limit([values for stage in columns for values in stage.values() if values.ndim == 2]),
-        title=f"{_method(session.editor())}, stage by stage", caption=_words(session.editor()),
+        title=f"{_method(session.editor())}, stage by stage",
+        caption=f"Numbers: the mean of each map. {_words(session.editor())}",
     )  # fmt: skip
 
 
@@ -186,7 +189,7 @@ def path_figure(session: EditSession, faces: FaceSet) -> Figure:
     stops = [round(30 * k / editor.num_stages) for k in range(editor.num_stages + 1)]
     with styled():
         figure = new_figure(7.2, 5.0)
-        axes = figure.add_axes((0.09, 0.1, 0.6, 0.8))
+        axes = figure.add_axes((0.11, 0.11, 0.58, 0.8))
         behind = plane.transform(faces.aus.numpy())
         names = [plain(faces.expression_names[k]) if k >= 0 else "random" for k in faces.expression.tolist()]
         for colour, name in zip(COLOURS * 3, dict.fromkeys(names), strict=False):
@@ -195,7 +198,8 @@ def path_figure(session: EditSession, faces: FaceSet) -> Figure:
         for (name, way), style in zip(ways.items(), ("--", "-"), strict=True):
             line = plane.transform(way.numpy())
             label = f"{name}\n({nearest[name]:.2f} from real AUs)"
-            axes.plot(*line.T, style, color="black", lw=1.6, marker="o", markevery=stops, ms=5, label=label)
+            axes.plot(*line.T, style, color="#111111" if style == "-" else "#777777", lw=1.8, marker="o",
+                      markevery=stops, ms=5, label=label)  # fmt: skip
         share = 100 * plane.explained_variance_ratio_
         axes.set_xlabel(f"first principal component ({share[0]:.0f} %)")
         axes.set_ylabel(f"second ({share[1]:.0f} %)")
