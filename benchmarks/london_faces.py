@@ -30,6 +30,7 @@ from efgan.data.landmarks import detect_landmarks
 from efgan.editing.editor import Editor, load_editor
 from efgan.editing.own_aus import estimate_aus
 from efgan.editing.wild import edit_photo
+from efgan.errors import UserError
 from efgan.progress import track
 from efgan.training.run import CRITIC, WEIGHTS, train_faces
 
@@ -152,7 +153,10 @@ def compare(
     """One picture against the person's real smile, own identity and neutral AUs."""
     size = editor.config.data.image_size
     smile = align_face(person.landmarks[1], size).apply(person.photos[1])
-    landmarks = detect_landmarks(picture)[0]
+    try:
+        landmarks, found = detect_landmarks(picture)[0], 1.0
+    except UserError:  # the edit spoilt the face; it still is where it was
+        landmarks, found = person.landmarks[0], 0.0
     aligned = align_face(landmarks, size).apply(picture)
     aus = estimate_aus(editor, moved_crops(picture, landmarks, size))[0].mean(0)
     me = describe(picture, landmarks)
@@ -163,7 +167,7 @@ def compare(
         "SSIM": float(structural_similarity(aligned, smile, channel_axis=2)),
         "AU12 change": float(aus[AU_NAMES.index("AU12")] - person.aus[0, AU_NAMES.index("AU12")]),
         "mouth wider by": mouth_width(landmarks) / mouth_width(person.landmarks[0]) - 1,
-        "to source": distances.pop(person.name), "to nearest other": min(distances.values()),
+        "face found": found, "to source": distances.pop(person.name), "to nearest other": min(distances.values()),
     }  # fmt: skip
 
 
