@@ -265,7 +265,7 @@ _SMALL_TRAIN = TrainConfig(
     interpolator_iterations=1_000, sample_every=500, checkpoint_every=100, target_noise=0.0,
     loss=LossWeights(lambda_cond=60.0), optim=OptimConfig(learning_rate=5e-4, ema=0.99),
 )  # fmt: skip
-_SMALL_EVAL = EvalConfig(classifier="small", classifier_epochs=25, classifier_seeds=1, estimator_epochs=25,
+_SMALL_EVAL = EvalConfig(classifier="small", classifier_epochs=25, classifier_seeds=1, estimator_epochs=40,
                          max_pairs=600, frechet_pairs=400, extractor="efficientnet-lite0")  # fmt: skip
 
 PRESETS: dict[str, Preset] = {
