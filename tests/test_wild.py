@@ -74,6 +74,15 @@ def test_zero_attention_returns_the_photo_exactly(tmp_path, centre, scale):
     assert np.array_equal(edited.image, photo)
 
 
+def test_asking_for_what_is_there_changes_nothing(tmp_path):
+    """Even a model that repaints everything is not heard when no AU is to move."""
+    photo, landmarks = photo_with_faces((160, 100))
+    own = np.linspace(0, 4, 17, dtype=np.float32)
+    for request in ({"relative": {"AU12": 0.0}}, {"aus": {"AU01": 0.0}}):
+        edited = edit_photo(editor_of(tmp_path, attention=1.0), photo, source_aus=own, landmarks=landmarks, **request)
+        assert np.array_equal(edited.image, photo)
+
+
 @PLACES
 def test_any_edit_stays_inside_the_crop(tmp_path, centre, scale):
     """Even one that repaints everything leaves all bytes outside alone, and does change the inside."""

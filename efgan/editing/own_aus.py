@@ -74,6 +74,8 @@ def own_aus(openface: Path | None, *, neutral: bool) -> tuple[np.ndarray | None,
     try:
         table = pd.read_csv(openface).rename(columns=str.strip)
         x, y, aus = (table[names].to_numpy(np.float64) for names in columns)
+        if not len(aus):
+            raise ValueError("it holds no face")
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{openface}: not an OpenFace CSV with x_0…, y_0… and AU01_r… ({error}): make it with "
                         "FaceLandmarkImg -f PHOTO -2Dfp -aus") from error  # fmt: skip
