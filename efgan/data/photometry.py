@@ -4,26 +4,42 @@ Networks that learn from rendered faces alone take their smooth skin and even li
 wider than those of real photos, make them look at shapes. All of it is our decision.
 """
 
+from dataclasses import replace
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from efgan.data.faces import FaceSet, to_float, to_uint8
 
 _TURN = 0.10  # radians; crops by detected landmarks are turned, shifted and scaled by less
 _SCALE = 0.08
 _SHIFT = 0.04  # of the side
 
 
-def photograph(images: Tensor) -> Tensor:
+def photograph(images: Tensor, *, moved: bool = True) -> Tensor:
     """The same faces as other cameras would take them, another way for each face and call.
 
     Args:
         images: float, B×3×S×S in [-1, 1].
+        moved: also turn, scale and shift them a little, as crops by detected landmarks are.
 
     Returns:
         float32, B×3×S×S in [-1, 1]. Draws from torch's global generator of the images' device.
     """
-    light = _light(_skin(_moved(images.float()).add(1).div(2).clamp(0, 1)))
-    return _camera(light).clamp(0, 1).mul(2).sub(1)
+    placed = _moved(images.float()) if moved else images.float()
+    return _camera(_light(_skin(placed.add(1).div(2).clamp(0, 1)))).clamp(0, 1).mul(2).sub(1)
+
+
+def photographed(faces: FaceSet, *, seed: int) -> FaceSet:
+    """A face set under other light and other cameras, in place: the same for the same seed.
+
+    It stands in for photographs where there are none (paper 4.5 takes AffectNet's).
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        chunks = [to_uint8(photograph(to_float(chunk), moved=False)) for chunk in faces.images.split(512)]
+    return replace(faces, images=torch.cat(chunks))
 
 
 def _uniform(images: Tensor, low: float, high: float, *shape: int) -> Tensor:
@@ -62,7 +78,7 @@ def _light(images: Tensor) -> Tensor:
     across, down = _uniform(images, -0.45, 0.45), _uniform(images, -0.3, 0.3)
     shade = 1 + across * axis[None, None, None, :] + down * axis[None, None, :, None]
     shade = shade * (1 + 0.12 * _smooth_field(images, 4, 1))
-    tint = 1 + _uniform(images, -0.18, 0.18, 3, 1, 1)
+    tint = 1 + _uniform(images, -0.14, 0.14, 3, 1, 1)
     lit = (images * shade * tint * _uniform(images, 0.7, 1.35)).clamp(1e-3, 1) ** _uniform(images, 0.65, 1.5)
     grey = lit.mean(1, keepdim=True)
     coloured = grey + (lit - grey) * _uniform(images, 0.2, 1.5)

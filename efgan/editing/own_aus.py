@@ -19,7 +19,8 @@ from efgan.training.supervised import load_net, predict
 def estimate_aus(editor: Editor, images: Sequence[np.ndarray]) -> tuple[np.ndarray, str]:
     """The AUs of faces that nobody measured, by efgan's own estimator: a judge of the run's dataset.
 
-    It learnt from that dataset's training faces alone; what it says about real skin and light is a guess.
+    It learnt from that dataset's training faces alone; what it says about real skin and light is a guess (for real
+    people see docs/experiments.md).
 
     Args:
         editor: whose run has a `controls` run beside it, of its dataset or else of another one of its preset.
@@ -42,7 +43,8 @@ def estimate_aus(editor: Editor, images: Sequence[np.ndarray]) -> tuple[np.ndarr
                         "--openface)")  # fmt: skip
     controls = read_config(found[0])
     net = load_net(build_au_estimator(controls.evaluation), found[0] / "au_estimator.safetensors", editor.device)
-    aus = predict(net, torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2))
+    batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    aus = (predict(net, batch) + predict(net, batch.flip(3))) / 2  # a mirrored face shows the same AUs
     name = estimator_name(synthetic=controls.data.synthetic)
     metrics = found[0] / "metrics.json"
     rows = json.loads(metrics.read_text())["au_estimator"].values() if metrics.exists() else ()
@@ -72,6 +74,8 @@ def own_aus(openface: Path | None, *, neutral: bool) -> tuple[np.ndarray | None,
     try:
         table = pd.read_csv(openface).rename(columns=str.strip)
         x, y, aus = (table[names].to_numpy(np.float64) for names in columns)
+        if not len(aus):
+            raise ValueError("it holds no face")
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{openface}: not an OpenFace CSV with x_0…, y_0… and AU01_r… ({error}): make it with "
                         "FaceLandmarkImg -f PHOTO -2Dfp -aus") from error  # fmt: skip

@@ -74,7 +74,7 @@ def edit_photo(
     aus: Mapping[str, float] | None = None, relative: Mapping[str, float] | None = None, face: int | None = None,
     source_aus: np.ndarray | None = None, landmarks: Sequence[np.ndarray] | None = None,
 ) -> EditedPhoto:  # fmt: skip
-    """Edits one or all faces of a photo.
+    """Edits one or all faces of a photo; a face that shows what is asked for already stays as it is.
 
     Args:
         editor: a trained model; see `load_editor`.
@@ -112,7 +112,8 @@ def edit_photo(
         known = expression if editor.config.experiment == "stargan" else None
         edit = editor.edit(images[k], source_aus=own[k], expression=known, **target)
         faces.append(PhotoFace(crop=crops[k], image=images[k], source_aus=own[k], edit=edit))
-        pasted = crops[k].paste_back(pasted, images[k], edit.image)
+        if known or any(abs(target[code] - value) > 1e-6 for code, value in zip(AU_NAMES, own[k], strict=True)):
+            pasted = crops[k].paste_back(pasted, images[k], edit.image)
     return EditedPhoto(image=pasted, photo=photo, faces=tuple(faces), aus_from=aus_from)
 
 

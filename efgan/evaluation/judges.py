@@ -28,6 +28,8 @@ from efgan.provenance import write_atomic
 from efgan.training.precision import pick_device
 from efgan.training.supervised import fit, load_net
 
+_ESTIMATOR = "trained for photos"  # changes when its training changes, so that older ones are not taken for it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Judges:
@@ -92,7 +94,7 @@ def train_judges(
     estimator = build_au_estimator(config, seed=seed)
     epochs = config.estimator_epochs * max(1, LEAST_EPOCH / len(split.train))
     fit(estimator, faces.images[split.train], faces.aus[split.train], F.binary_cross_entropy, epochs=epochs,
-        seed=seed, device=device, description="AU estimator")  # fmt: skip
+        seed=seed, device=device, description="AU estimator", for_photos=True)  # fmt: skip
     judges = Judges(
         classes=faces.evaluated, classifiers=tuple(classifiers), au_estimator=estimator, reference=reference,
         reference_features=reference_features, seed=seed,
@@ -138,7 +140,8 @@ def _description(faces: FaceSet, split: Split, config: EvalConfig) -> dict[str, 
     names = ("classifier", "classifier_epochs", "classifier_seeds", "estimator_epochs", "extractor")
     return {
         "dataset": faces.name, "image size": faces.size, "classes": list(faces.evaluated),
-        "data": faces.data_hash(), "split": split.hash, **{name: asdict(config)[name] for name in names},
+        "data": faces.data_hash(), "split": split.hash, "estimator": _ESTIMATOR,
+        **{name: asdict(config)[name] for name in names},
     }  # fmt: skip
 
 

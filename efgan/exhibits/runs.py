@@ -94,13 +94,14 @@ class Run:
         if not self.experiment.trains:
             return 0
         train = self.config.train
-        return train.cascade_iterations if self.experiment.cascaded else train.iterations
+        return train.cascade_iterations if self.experiment.initialised_from else train.iterations
 
     @property
     def budget(self) -> str:
         """Generator updates, those of the run it starts from first: "700 + 150"."""
-        if self.experiment.cascaded:
-            return f"{self.config.train.iterations} + {self.own_iterations}"
+        if self.experiment.initialised_from:
+            earlier = f"{self.config.train.iterations}" + f" + {self.own_iterations}" * self.experiment.fine_tunes
+            return f"{earlier} + {self.own_iterations}"
         return str(self.own_iterations)
 
 
@@ -160,11 +161,11 @@ class Runs:
         datasets_of(self.family)
 
     def dataset(self, role: str) -> str:
-        """The dataset in the role of the paper's "rafd" or "cfeed"."""
-        return dict(zip(("rafd", "cfeed"), datasets_of(self.family), strict=True))[role]
+        """The dataset in the role of the paper's "rafd" or "cfeed"; any other name is a dataset's own."""
+        return dict(zip(("rafd", "cfeed"), datasets_of(self.family), strict=True)).get(role, role)
 
     def run(self, role: str, experiment: str, seed: int | None = None) -> Run:
-        """One run; its files are read when used."""
+        """One run, by a role or a dataset's name; its files are read when used."""
         key = (role, experiment, self.seed if seed is None else seed)
         if key not in self._runs:
             dataset = self.dataset(role)

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from efgan.data.faces import to_float
+from efgan.data.photometry import photograph
 from efgan.progress import track
 
 Net = TypeVar("Net", bound=nn.Module)
@@ -44,7 +45,7 @@ def augment(images: Tensor, *, shift: int, brightness: float, contrast: float) -
 def fit(
     model: nn.Module, images: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor], *,
     epochs: float, seed: int, learning_rate: float = 4e-3, batch_size: int = 32, weight_decay: float = 0.05,
-    device: torch.device | None = None, description: str = "training",
+    device: torch.device | None = None, description: str = "training", for_photos: bool = False,
 ) -> list[float]:  # fmt: skip
     """Trains `model` in place with AdamW and a one-cycle learning rate, and leaves it in eval mode.
 
@@ -59,6 +60,8 @@ def fit(
             same number of updates.
         seed: of shuffling, augmentation and dropout.
         device: where to train; the images' by default.
+        for_photos: vary light, camera, skin and crop as photos do (`photograph`), instead of brightness, contrast
+            and whole-pixel shifts alone.
 
     Returns:
         the mean loss of each pass.
@@ -86,7 +89,10 @@ def fit(
             rows = order[(update % per_epoch) * batch_size :][:batch_size]
             if len(rows) == 1 and len(images) > 1:  # batch norm needs two
                 rows = order[-2:]
-            batch = augment(images[rows], shift=shift, brightness=0.15, contrast=0.2)
+            if for_photos:
+                batch = photograph(augment(images[rows], shift=0, brightness=0.0, contrast=0.0))
+            else:
+                batch = augment(images[rows], shift=shift, brightness=0.15, contrast=0.2)
             value = loss(model(batch), targets[rows])
             optimiser.zero_grad(set_to_none=True)
             value.backward()
