@@ -129,8 +129,9 @@ class EditSession:
                 raise UserError("StarGAN knows expressions, not Action Units: press one of the expressions")
             label = editor.label_of(state.expression)
         start = time.perf_counter()
+        source, wanted = (torch.from_numpy(aus / MAX_INTENSITY)[None] for aus in (face.aus, target))
         edit = editor.edit_batch(
-            face.tensor[None], *(torch.from_numpy(aus / MAX_INTENSITY)[None] for aus in (face.aus, target)), label,
+            face.tensor[None], source, wanted, label,
             stages=state.stages if own else None, local_branches=state.local_branches if own else True,
         )  # fmt: skip
         return Edited(face=face, target_aus=target, edit=edit, seconds=time.perf_counter() - start)
@@ -188,8 +189,8 @@ class EditSession:
             raise UserError("StarGAN knows no way between two expressions: choose another method for an animation")
         face, state = self.face, self.state
         alphas = np.linspace(0, 1, frames)
-        aus = [torch.from_numpy(a / MAX_INTENSITY) for a in (face.aus, state.target_aus(face.aus))]
-        edits = self.editor().continuous(face.tensor, *aus, alphas.tolist(), stages=state.stages,
+        source, target = (torch.from_numpy(aus / MAX_INTENSITY) for aus in (face.aus, state.target_aus(face.aus)))
+        edits = self.editor().continuous(face.tensor, source, target, alphas.tolist(), stages=state.stages,
                                          local_branches=state.local_branches)  # fmt: skip
         pictures = [face.photo, *(face.finished(to_array(edit)) for edit in edits[1:])]
         return save_gif(

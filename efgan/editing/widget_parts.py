@@ -116,15 +116,20 @@ class FilmStrip(Part, widgets.HBox):
     def __init__(self) -> None:
         super().__init__()
         self.add_class("efgan-strip")
+        self._captions: list[str] = []
+        self._images: list[widgets.Image] = []
 
     def show(self, pictures: dict[str, np.ndarray]) -> None:
         """Shows pictures (uint8 S×S×3) by caption; those in place are exchanged without a flicker."""
-        if [cell.children[1].value for cell in self.children] != list(pictures):
+        if self._captions != list(pictures):
+            self._captions = list(pictures)
+            self._images = [widgets.Image(format="jpeg") for _ in pictures]
             self.children = [
-                widgets.VBox([widgets.Image(format="jpeg"), widgets.HTML(caption)]) for caption in pictures
+                widgets.VBox([image, widgets.HTML(caption)])
+                for image, caption in zip(self._images, self._captions, strict=True)
             ]
-        for cell, picture in zip(self.children, pictures.values(), strict=True):
-            cell.children[0].value = encode_jpeg(picture, STRIP_WIDTH)
+        for image, picture in zip(self._images, pictures.values(), strict=True):
+            image.value = encode_jpeg(picture, STRIP_WIDTH)
 
 
 class ExpressionButtons(Part, widgets.VBox):

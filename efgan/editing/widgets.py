@@ -99,7 +99,7 @@ class EditPanel(Panel):
         self.animate.on_click(lambda _: self._save(session.save_animation))
         self.repeat.on_click(lambda _: self._show_command())
 
-    def _with_stages(self, state: EditState, value: object) -> EditState:
+    def _with_stages(self, state: EditState, value: int) -> EditState:
         return replace(state, stages=value if value != self.session.editor().num_stages else None)
 
     def _layout(self) -> list[widgets.Widget]:

@@ -182,8 +182,8 @@ def path_figure(session: EditSession, faces: FaceSet) -> Figure:
     ways = {"straight line": torch.lerp(start.expand(31, -1), end.expand(31, -1), alphas)}
     with torch.no_grad():
         device = next(editor.interpolator.parameters()).device
-        both = (aus.expand(31, -1).to(device) for aus in (start, end))
-        ways["Interpolator"] = editor.interpolator.between(*both, alphas.to(device)).cpu()
+        first, last = (aus.expand(31, -1).to(device) for aus in (start, end))
+        ways["Interpolator"] = editor.interpolator.between(first, last, alphas.to(device)).cpu()
     nearest = {name: MAX_INTENSITY * torch.cdist(way, faces.aus).amin(1).mean() for name, way in ways.items()}
     plane = PCA(2, random_state=0).fit(faces.aus.numpy())
     stops = [round(30 * k / editor.num_stages) for k in range(editor.num_stages + 1)]
@@ -194,7 +194,15 @@ def path_figure(session: EditSession, faces: FaceSet) -> Figure:
         names = [plain(faces.expression_names[k]) if k >= 0 else "random" for k in faces.expression.tolist()]
         for colour, name in zip(COLOURS * 3, dict.fromkeys(names), strict=False):
             points = behind[[other == name for other in names]]
-            axes.scatter(*points.T, s=9, color="#bbbbbb" if name == "random" else colour, alpha=0.45, lw=0, label=name)
+            axes.scatter(
+                points[:, 0],
+                points[:, 1],
+                s=9,
+                color="#bbbbbb" if name == "random" else colour,
+                alpha=0.45,
+                lw=0,
+                label=name,
+            )
         for (name, way), style in zip(ways.items(), ("--", "-"), strict=True):
             line = plane.transform(way.numpy())
             label = f"{name}\n({nearest[name]:.2f} from real AUs)"
