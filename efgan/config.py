@@ -86,6 +86,7 @@ class LossWeights:
     lambda_interp: float = 1.0  # λ4, Interpolator; our decision
     lambda_tv: float = 1e-4  # total variation of attention, per image; GANimation's paper
     lambda_gp: float = 10.0  # gradient penalty; WGAN-GP
+    lambda_sens: float = 0.0  # label sensitivity of the critic, relative to its label error's weight; our decision
     lambda_sem: float = 10.0  # semantic term of the Interpolator; our decision
 
     def __post_init__(self) -> None:
