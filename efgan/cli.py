@@ -139,6 +139,25 @@ def evaluate(run: Path) -> None:
     click.echo(folder / "metrics.json")
 
 
+@main.command(epilog=_examples("efgan compare results/reference results/synthetic/long"))
+@click.argument("first", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("second", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def compare(first: Path, second: Path) -> None:
+    """Say, exhibit by exhibit, whether the results in SECOND agree with those in FIRST within stated tolerances."""
+    from efgan.exhibits.compare import compare_results
+    from efgan.paper import EXHIBITS
+
+    compared = compare_results(first, second)
+    for name, differences in compared.items():
+        apart = [difference for difference in differences if not difference.agrees]
+        verdict = f"differs in {len(apart)} of {len(differences)} numbers" if apart else "agrees"
+        click.echo(f"{EXHIBITS[name].heading}: {verdict}")
+        for difference in apart:
+            click.echo(f"    {difference}")
+    if any(not difference.agrees for differences in compared.values() for difference in differences):
+        raise click.exceptions.Exit(1)
+
+
 @main.command(epilog=_examples("efgan doctor"))
 def doctor() -> None:
     """Say what this machine has, what is missing, and how to mend it."""
