@@ -80,12 +80,11 @@ def read_numbers(folder: Path) -> _Numbers:
         raise UserError(f"{folder} holds no evaluated run: give a folder like results/synthetic/mini")
     if len(presets) > 1:
         raise UserError(f"{folder} holds runs of several presets ({', '.join(sorted(presets))}): give one of them")
-    return {
-        run: {
-            key: mean(seed[key] for seed in seeds if key in seed) for key in dict.fromkeys(k for s in seeds for k in s)
-        }
-        for run, seeds in found.items()
-    }
+    averaged: _Numbers = {}
+    for run, seeds in found.items():
+        keys = dict.fromkeys(key for numbers in seeds for key in numbers)
+        averaged[run] = {key: mean(numbers[key] for numbers in seeds if key in numbers) for key in keys}
+    return averaged
 
 
 def _differences(exhibit: Exhibit, first: _Numbers, second: _Numbers) -> list[Difference]:
