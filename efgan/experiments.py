@@ -94,6 +94,28 @@ def run_folder(root: Path | str, preset: str, dataset: str, experiment: str, see
     return Path(root) / "results" / family_of(dataset) / preset / dataset / experiment / f"seed{seed}"
 
 
+def real_folder(data_root: Path | str | None, dataset: str) -> Path:
+    """Where a licensed set lies: the subfolder of its name under the data root, whatever its letters' case.
+
+    `folder`, which is any photos, is the data root itself unless that has a subfolder of this name.
+
+    Raises:
+        UserError: no data root, or the set is not there.
+    """
+    if data_root is None:
+        raise UserError(f"dataset {dataset!r} needs the folder of your licensed sets: --data-root DIR "
+                        "(make: DATA_ROOT=DIR)")  # fmt: skip
+    root = Path(data_root).expanduser()
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; DATA_ROOT is the folder that holds rafd/, cfeed/ and affectnet/")
+    found = sorted(path for path in root.iterdir() if path.is_dir() and path.name.lower() == dataset)
+    if found:
+        return found[0]
+    if dataset == "folder" or root.resolve().name.lower() == dataset:
+        return root
+    raise UserError(f"{root} has no subfolder {dataset}: put the set there (README: If you have RaFD or CFEED)")
+
+
 def run_config(
     preset: str, dataset: str, experiment: str, seed: int, *, split: str | None = None, data_root: str | None = None
 ) -> RunConfig:
