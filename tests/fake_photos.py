@@ -83,5 +83,7 @@ def write_cfeed(folder: Path, people: int = 8) -> FaceSet:
     faces = rendered("synthetic_cfeed", people)
     for i, (person, label) in enumerate(zip(faces.identity.tolist(), faces.expression.tolist(), strict=True)):
         category, name = faces.expression_names[label], f"S{person + 1:03d}"
-        write_measured_photo(folder / category / f"{name}.jpg", folder / "openface" / category / f"{name}.csv", faces, i)
+        write_measured_photo(
+            folder / category / f"{name}.jpg", folder / "openface" / category / f"{name}.csv", faces, i
+        )
     return faces

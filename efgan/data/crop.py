@@ -55,9 +55,13 @@ class FaceCrop:
         left, top, right, bottom = self._bounds()
         rows = np.clip(np.arange(top, bottom), 0, image.shape[0] - 1)
         columns = np.clip(np.arange(left, right), 0, image.shape[1] - 1)
-        region = image[rows[:, None], columns].astype(np.float32)
+        region = image[rows[:, None], columns]
         inverse = _inverse(self.matrix)
         inverse[:, 2] -= left, top
+        if (block := int(0.5 / self.scale)) > 1:  # a large photo is halved and more before the slower resampling
+            region = np.asarray(Image.fromarray(region).reduce(block))
+            inverse /= block
+        region = region.astype(np.float32)
         return np.rint(_warp(region, inverse, (self.size, self.size))).clip(0, 255).astype(np.uint8)
 
     def paste_back(self, photo: np.ndarray, before: np.ndarray, after: np.ndarray) -> np.ndarray:
