@@ -139,6 +139,44 @@ def evaluate(run: Path) -> None:
     click.echo(folder / "metrics.json")
 
 
+_folder = click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+_one_set = click.option("--dataset", help="rafd, cfeed, affectnet or folder; by default what the names say.")
+
+
+@main.group(epilog=_examples("efgan data check ~/faces", "efgan data openface ~/faces"))
+def data() -> None:
+    """Check and prepare licensed sets and other photographs."""
+
+
+@data.command(epilog=_examples("efgan data check ~/faces", "efgan data check ~/Downloads/RaFD --dataset rafd"))
+@_folder
+@_one_set
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results/real/check"),
+              show_default=True, help="Folder for the tables and pictures.")  # fmt: skip
+def check(folder: Path, dataset: str | None, out: Path) -> None:
+    """Say what is in DIR, which holds rafd/, cfeed/, affectnet/ or is one of them, and what must be mended.
+
+    Decodes the photos into the cache, so that later commands find them there. Exits with 1 if a set is unusable.
+    """
+    from efgan.exhibits.dataset import check_folder
+
+    if not check_folder(folder, dataset, out, say=click.echo):
+        raise click.exceptions.Exit(1)
+
+
+@data.command(epilog=_examples("efgan data openface ~/faces", "efgan data openface ~/faces --binary ~/OpenFace/bin"))
+@_folder
+@_one_set
+@click.option("--binary", type=click.Path(path_type=Path), help="FaceLandmarkImg, FeatureExtraction or their folder; "
+              "by default what is on the PATH.")  # fmt: skip
+def openface(folder: Path, dataset: str | None, binary: Path | None) -> None:
+    """Run your own OpenFace on the photos in DIR that it has not measured yet."""
+    from efgan.data.openface_run import measure_folder
+
+    for line in measure_folder(folder, dataset, binary):
+        click.echo(line)
+
+
 @main.command(epilog=_examples("efgan doctor"))
 def doctor() -> None:
     """Say what this machine has, what is missing, and how to mend it."""

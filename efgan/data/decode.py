@@ -132,6 +132,9 @@ def decode(
     Returns:
         rows in the order of `photos`.
     """
+    if not photos:
+        return Decoded(images=np.zeros((0, size, size, 3), np.uint8), aus=np.zeros((0, NUM_AUS), np.float32),
+                       landmarks=np.zeros((0, 68, 2), np.float32), usable=np.zeros(0, bool), excluded=())  # fmt: skip
     blocks = _blocks(photos)
     shards = [_shard([photos[i] for i in block], sources, dataset, folder, size) for block in blocks]
     arrays = load_shards(shards, description=f"decoding {dataset}", jobs=jobs)

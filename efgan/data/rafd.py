@@ -1,7 +1,6 @@
 """RaFD (Langner et al. 2010): everything is in the file names, e.g. Rafd090_01_Caucasian_female_angry_frontal.jpg."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 from efgan.data.action_units import RAFD_EXPRESSIONS
@@ -46,13 +45,3 @@ def _read(path: Path) -> Photo | Excluded:
         variant=GAZES.index(match["gaze"].lower()),
         group=f"{match['group'].capitalize()} {match['gender'].lower()}",
     )  # fmt: skip
-
-
-def missing_combinations(listing: Listing) -> Iterator[str]:
-    """ "person 07: angry, left" for every photo that a complete set would have of the people there are."""
-    there = {(photo.person, photo.expression, photo.variant) for photo in listing.photos}
-    for person in sorted({person for person, _, _ in there}):
-        for label, name in enumerate(RAFD_EXPRESSIONS):
-            for variant, gaze in enumerate(GAZES):
-                if (person, label, variant) not in there:
-                    yield f"person {person}: {name}, {gaze}"
