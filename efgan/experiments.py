@@ -1,5 +1,6 @@
 """The one table of every run: which methods are trained on which data, starting from what."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,6 +115,27 @@ def real_folder(data_root: Path | str | None, dataset: str) -> Path:
     if dataset == "folder" or root.resolve().name.lower() == dataset:
         return root
     raise UserError(f"{root} has no subfolder {dataset}: put the set there (README: If you have RaFD or CFEED)")
+
+
+def extra_datasets(family: str, data_root: Path | str | None) -> tuple[str, ...]:
+    """Sets that have no role in the tables but are checked with the others where they are there: AffectNet."""
+    try:
+        return ("affectnet",) if family == "real" and real_folder(data_root, "affectnet") else ()
+    except UserError:
+        return ()
+
+
+def reproduce_command(family: str, preset: str) -> str:
+    """What makes everything of a family and preset, for messages."""
+    real = " --dataset real --data-root DIR" if family == "real" else ""
+    return f"efgan reproduce --preset {preset}{real}"
+
+
+def train_command(config: RunConfig) -> str:
+    """What makes one run, for messages."""
+    root = f" --data-root {shlex.quote(config.data.data_root)}" if config.data.data_root else ""
+    return (f"efgan train {config.experiment} --preset {config.preset} --dataset {config.data.dataset} "
+            f"--split {config.data.split} --seed {config.seed}{root}")  # fmt: skip
 
 
 def run_config(
