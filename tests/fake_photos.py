@@ -87,3 +87,17 @@ def write_cfeed(folder: Path, people: int = 8) -> FaceSet:
             folder / category / f"{name}.jpg", folder / "openface" / category / f"{name}.csv", faces, i
         )
     return faces
+
+
+def write_affectnet(folder: Path, people: int = 2) -> FaceSet:
+    """Faces under AffectNet's folders and hashes, with training.csv, CSVs in openface/<number>/."""
+    faces = rendered("synthetic_rafd", people)
+    order = ("neutral", "happy", "sad", "surprised", "fearful", "disgusted", "angry", "contemptuous")
+    lines = ["subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal"]
+    for i, label in enumerate(faces.expression.tolist()):
+        name = f"{i % 3 + 1}/{i:08x}"
+        write_measured_photo(folder / "Manually_Annotated_Images" / f"{name}.jpg", folder / "openface" / f"{name}.csv",
+                             faces, i)  # fmt: skip
+        lines.append(f"{name}.jpg,30,60,192,192,1.0;2.0,{order.index(faces.expression_names[label])},0.0,0.0")
+    (folder / "training.csv").write_text("\n".join(lines) + "\n")
+    return faces

@@ -123,7 +123,8 @@ def _warnings(found: PhotoSet) -> Iterator[str]:
                f"{photos[row].path.name}; they are taken as 5: look whether the CSVs are OpenFace's own")  # fmt: skip
     missing = sum(e.reason == NO_CSV for e in found.excluded)
     if missing:
-        yield f"{missing} photos have no OpenFace CSV: {next(e.remedy for e in found.excluded if e.reason == NO_CSV)}"
+        remedy = next(e.remedy for e in found.excluded if e.reason == NO_CSV)
+        yield f"without OpenFace CSV: {missing} photo(s); {remedy}"
     wanted = _COMPLETE.get(found.faces.name)
     if wanted and len(photos) != wanted:
         there = {(p.person, p.expression, p.variant) for p in photos}

@@ -140,7 +140,7 @@ def read_openface(path: Path, modified: int) -> pd.DataFrame:
     table = table.drop(columns=[name for name in _FILE_COLUMNS if name in table])
     if not all(map(pd.api.types.is_numeric_dtype, table.dtypes)):
         table = table.apply(pd.to_numeric, errors="coerce")
-    return table if stems is None else table.assign(stem=stems)
+    return table if stems is None else table.copy().assign(stem=stems)
 
 
 def measure(source: Source) -> Measurement:

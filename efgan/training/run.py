@@ -16,7 +16,7 @@ from efgan.data.batches import Batch, BatchSampler
 from efgan.data.faces import FaceSet, to_float
 from efgan.data.splits import Split, save_split, split_faces
 from efgan.errors import UserError
-from efgan.experiments import find_experiment, run_config, run_folder, train_command
+from efgan.experiments import find_experiment, run_config, run_folder
 from efgan.models import build_generator
 from efgan.models.cascade import CascadeEFGAN
 from efgan.models.discriminator import Critic
@@ -173,7 +173,8 @@ def _initial_weights(root: Path | str, config: RunConfig) -> list[Path]:
     if single is None:
         return []
     folder = run_folder(root, config.preset, config.data.dataset, single, config.seed)
-    remedy = f"run `{train_command(replace(config, experiment=single))}` first"
+    remedy = (f"run `efgan train {single} --preset {config.preset} --dataset {config.data.dataset} "
+              f"--split {config.data.split} --seed {config.seed}` first")  # fmt: skip
     paths = [folder / WEIGHTS, folder / CRITIC]
     if not all(path.exists() for path in paths):
         raise UserError(f"{config.experiment} starts from a trained {single}, which is not there: {remedy}")
