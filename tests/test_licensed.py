@@ -145,7 +145,7 @@ def test_one_bad_file_never_costs_another(copy):
     found = load_photos(config_of(copy))
     assert len(found.faces) == 8 * PEOPLE - 6
     reasons = {item.path.name: item.reason for item in found.excluded}
-    expected = ["photo not readable", "photo not readable", "no OpenFace CSV", "OpenFace CSV without landmarks",
+    expected = ["photo not readable", "photo not readable", "no OpenFace CSV", "not an OpenFace CSV",
                 "OpenFace confidence below 0.8", "landmarks outside the photo"]  # fmt: skip
     assert [reasons[photo.name] for photo, _ in spoilt] == expected
     assert reasons["holiday.jpg"] == "no RaFD file name"

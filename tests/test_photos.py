@@ -138,7 +138,7 @@ def test_affectnet_is_read_with_every_header(tmp_path, text):
 
 def test_affectnet_without_annotations_or_photos_says_so(tmp_path):
     """A missing CSV is an error of the set; a missing photo of that photo; other CSVs do not matter."""
-    (tmp_path / "openface.csv").write_text("face,confidence\n0,1\n")
+    (tmp_path / "openface.csv").write_text("file,confidence\na.jpg,1\n")
     with pytest.raises(UserError, match="no AffectNet annotation CSV"):
         list_affectnet(tmp_path)
     (tmp_path / "validation.csv").write_text("subDirectory_filePath,expression\n1/a.jpg,0\n1/b.jpg,99\n")

@@ -47,8 +47,14 @@ def _folders(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _is_annotation(path: Path) -> bool:
-    first = path.open(encoding="utf-8-sig", errors="replace").readline()
-    return _lacks_header(first) or any(name in [c.strip().lower() for c in first.split(",")] for name in _PATHS)
+    first = _first_line(path)
+    columns = {column.strip().lower() for column in first.split(",")}
+    return _lacks_header(first) or not (columns.isdisjoint(_PATHS) or columns.isdisjoint(_LABELS))
+
+
+def _first_line(path: Path) -> str:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return file.readline()
 
 
 def _lacks_header(first: str) -> bool:
@@ -56,9 +62,7 @@ def _lacks_header(first: str) -> bool:
 
 
 def _read(path: Path, folder: Path, bases: list[Path]) -> Iterator[Photo | Excluded]:
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        bare = _lacks_header(file.readline())
-    if bare:
+    if _lacks_header(_first_line(path)):
         table = pd.read_csv(path, dtype=str, keep_default_na=False, header=None)
         if table.shape[1] < 2:
             raise UserError(f"{path}: neither a header nor two columns; give it the header "
@@ -68,10 +72,7 @@ def _read(path: Path, folder: Path, bases: list[Path]) -> Iterator[Photo | Exclu
     else:
         table = read_table(path)
     place = next(name for name in _PATHS if name in table.columns)
-    label = next((name for name in _LABELS if name in table.columns), None)
-    if label is None:
-        raise UserError(f"{path}: no column expression; it has {', '.join(table.columns)}; give it the header "
-                        "subDirectory_filePath,expression")  # fmt: skip
+    label = next(name for name in _LABELS if name in table.columns)
     for name, text in zip(table[place], table[label], strict=True):
         yield _photo(path, name.strip().replace("\\", "/"), text.strip(), folder, bases)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -165,6 +166,7 @@ def _shard(photos: list[Photo], sources: dict[str, Source], dataset: str, folder
     return PhotoShard(dataset=dataset, size=size, photos=pairs, fingerprint=fingerprint)
 
 
-def _mark(path: Path, folder: Path) -> tuple[str, int, int]:
+def _mark(path: Path, folder: Path) -> tuple[str, int, int, bool]:
+    """What changes when a file does; a file that becomes readable counts as changed."""
     state = path.stat()
-    return path.relative_to(folder).as_posix(), state.st_size, state.st_mtime_ns
+    return path.relative_to(folder).as_posix(), state.st_size, state.st_mtime_ns, os.access(path, os.R_OK)

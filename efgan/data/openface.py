@@ -88,7 +88,8 @@ def _place(path: Path, folder: Path) -> tuple[str, ...]:
 def _rows_for(path: Path, photos: list[Photo], folder: Path) -> dict[str, Source]:
     """The rows of a folder's CSV by the photos' names."""
     try:
-        columns = [c.strip() for c in path.open(encoding="utf-8-sig", errors="replace").readline().split(",")]
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            columns = [column.strip() for column in file.readline().split(",")]
         if AU_COLUMNS[0] not in columns:
             return {}
         table = read_openface(path, path.stat().st_mtime_ns)
@@ -131,10 +132,9 @@ def read_openface(path: Path, modified: int) -> pd.DataFrame:
     table = table.rename(columns=lambda name: str(name).strip())
     missing = [name for name in ("confidence", *AU_COLUMNS, *POINT_COLUMNS) if name not in table]
     if missing:
-        raise UnusableError(
-            "OpenFace CSV without Action Units" if missing[0] in AU_COLUMNS else "OpenFace CSV without landmarks",
-            f"{path} lacks {missing[0]} and {len(missing) - 1} more: run OpenFace with -2Dfp -aus",
-        )
+        parts = {"confidence": "not an OpenFace CSV", AU_COLUMNS[0]: "OpenFace CSV without Action Units"}
+        raise UnusableError(parts.get(missing[0], "OpenFace CSV without landmarks"),
+                            f"{path} lacks {', '.join(missing[:3])} …: run OpenFace with -2Dfp -aus")  # fmt: skip
     named = next((name for name in _FILE_COLUMNS if name in table), None)
     stems = [Path(str(text).strip().replace("\\", "/")).stem.lower() for text in table[named]] if named else None
     table = table.drop(columns=[name for name in _FILE_COLUMNS if name in table])
