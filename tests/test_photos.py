@@ -44,13 +44,13 @@ def test_rafd_is_read_from_its_file_names(tmp_path):
 def test_a_complete_rafd_has_1608_frontal_photos(tmp_path):
     """67 people × 8 expressions × 3 gazes; the other four cameras are left out and counted."""
     for camera in (0, 45, 90, 135, 180):
-        for person in range(1, 68):
+        for person in range(1, 68 if camera == 90 else 2):
             group = "Kid" if person > 60 else "Caucasian"
             touch(tmp_path, *(f"Rafd{camera:03d}_{person:02d}_{group}_female_{e}_{g}.jpg"
                               for e in RAFD_EXPRESSIONS for g in ("frontal", "left", "right")))  # fmt: skip
     listing = list_rafd(tmp_path)
     assert len(listing.photos) == 1608 and len({p.person for p in listing.photos}) == 67
-    assert reasons(listing) == {f"camera {c}": 1608 for c in ("000", "045", "135", "180")}
+    assert reasons(listing) == {f"camera {c}": 24 for c in ("000", "045", "135", "180")}
     assert listing.evaluated == RAFD_EXPRESSIONS
 
 

@@ -164,9 +164,9 @@ class Editor:
                 raise UserError(f"{name}={value} is out of range: intensities are 0 to 5")
             target[AU_NAMES.index(name)] = min(max(value, 0.0), MAX_INTENSITY)
         tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-        as_batch = [torch.from_numpy(a / MAX_INTENSITY)[None].float() for a in (source, target)]
+        before, after = (torch.from_numpy(a / MAX_INTENSITY)[None].float() for a in (source, target))
         label = self.label_of(expression) if expression is not None else None
-        result = self.edit_batch(tensor, *as_batch, label, stages=stages, local_branches=local_branches)
+        result = self.edit_batch(tensor, before, after, label, stages=stages, local_branches=local_branches)
         steps = result.stages or (result,)
         return EditedFace(
             image=_to_array(result.image), stages=tuple(_to_array(step.image) for step in steps),

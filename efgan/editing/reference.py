@@ -59,8 +59,8 @@ def load_gallery(folder: Path = REFERENCE) -> FaceSet:
         raise UserError(f"no gallery of faces at {path}: run from a checkout of the repository, or make it with "
                         "`python scripts/ship_reference.py`")  # fmt: skip
     tensors, state = load_tensors(path)
-    lists: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in state.items()}
-    return FaceSet(**tensors, **lists)
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in state.items()}
+    return FaceSet(**(values | tensors))
 
 
 def choose_gallery(faces: FaceSet, split: Split, count: int = 24) -> FaceSet:
