@@ -1,5 +1,6 @@
 """Figures 1-8: the paper's arrangement, examples by rule, real outputs of the runs, whole files with captions."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from efgan.exhibits import figures
 from efgan.exhibits import runs as runs_module
 from efgan.exhibits.figures import FIGURES
 from efgan.exhibits.runs import Runs, choose_pairs
+from efgan.exhibits.wild import wild_examples
 from efgan.grids import image_grid
 
 
@@ -52,6 +54,18 @@ def test_every_figure_is_written_as_png_and_pdf(runs: Runs, name: str) -> None:
         assert picture.info["Description"] == figure.get_label()
     for words in ("synthetic_rafd", "synthetic faces", "identity split", "preset smoke", "seed 0", "6 + 4"):
         assert words in figure.get_label()
+
+
+@pytest.mark.parametrize("name", ["figure_5", "figure_8"])
+def test_figures_of_photographs_are_not_called_synthetic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The caption says photographs; the sets stand for themselves; figure 8 has no rendered people."""
+    write_results(tmp_path, family="real")
+    monkeypatch.setattr(runs_module, "load_editor", untrained_editor)
+    monkeypatch.setattr(runs_module, "load_faces", lambda config: replace(make_faces(people=8), synthetic=False))
+    caption = FIGURES[name](Runs(tmp_path, "real", "smoke")).get_label()
+    assert "photographs, image split" in caption and "synthetic" not in caption and "endered" not in caption
 
 
 def test_comparison_shows_what_the_runs_make_of_the_same_faces(runs: Runs, drawn: dict) -> None:
@@ -163,9 +177,9 @@ def test_a_missing_run_names_the_command_that_makes_it(tmp_path: Path) -> None:
 
 
 def test_wild_photographs_of_real_data_are_not_faked(tmp_path: Path) -> None:
-    """Figure 8 of the real family has no stand-in."""
+    """Rendered people never stand in for AffectNet's beside models of real faces."""
     with pytest.raises(UserError, match="AffectNet"):
-        FIGURES["figure_8"](Runs(tmp_path, "real", "smoke"))
+        wild_examples(Runs(tmp_path, "real", "smoke"), figures.TASKS["figure_8"])
 
 
 def test_pictures_keep_their_values_on_the_way(runs: Runs) -> None:

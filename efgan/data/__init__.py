@@ -2,18 +2,18 @@
 
 from efgan.config import DataConfig
 from efgan.data.faces import FaceSet
-from efgan.errors import UserError
 
 
 def load_faces(config: DataConfig) -> FaceSet:
     """Loads (and renders or decodes, on first use) the faces of a dataset at `config.image_size` pixels.
 
     Raises:
-        UserError: the dataset is not readable in this version.
+        UserError: a licensed set is not there, or nothing of it can be used; the message says what to do.
     """
     if not config.synthetic:
-        raise UserError(f"dataset {config.dataset!r}: the readers of the licensed sets are not part of this version; "
-                        "the embedded sets are synthetic_rafd and synthetic_cfeed")  # fmt: skip
+        from efgan.data.licensed import load_photos
+
+        return load_photos(config).faces
     from efgan.data.synthetic import render_synthetic  # numba compiles on first use: only when faces are rendered
 
     faces = render_synthetic(

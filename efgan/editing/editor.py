@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from efgan.config import RunConfig
 from efgan.data.action_units import AU_NAMES, MAX_INTENSITY
 from efgan.data.faces import to_float, to_uint8
+from efgan.editing.reference import reference_run
 from efgan.errors import UserError
-from efgan.models.branch import BranchOutput, Edit
+from efgan.models.branch import Branch, BranchOutput, Edit
 from efgan.models.cascade import CascadeEFGAN
+from efgan.models.ef_gan import EFGAN
 from efgan.models.interpolator import Interpolator
 from efgan.models.local_focus import Box
 from efgan.training.precision import pick_device
@@ -43,7 +45,7 @@ class Editor:
 
     def __init__(self, run: TrainedRun, folder: Path, device: torch.device) -> None:
         self._generator = run.generator
-        self._expression_names: list[str] = run.state["expression_names"]
+        self.expression_names: tuple[str, ...] = tuple(run.state["expression_names"])
         self.folder = folder
         self.device = device
         self.config: RunConfig = run.config
@@ -59,10 +61,20 @@ class Editor:
         """The AUs Interpolator of a cascade; None for single-stage methods."""
         return self._generator.interpolator if isinstance(self._generator, CascadeEFGAN) else None
 
+    @property
+    def num_stages(self) -> int:
+        """Stages of a cascade; 1 for single-stage methods."""
+        return len(self._generator.stages) if isinstance(self._generator, CascadeEFGAN) else 1
+
+    @property
+    def has_local_branches(self) -> bool:
+        """True for EF-GAN and its cascade."""
+        return any(isinstance(module, EFGAN) for module in self._generator.modules())
+
     @torch.no_grad()
     def edit_batch(
         self, images: Tensor, source_aus: Tensor, target_aus: Tensor, target_expression: Tensor | None = None,
-        *, batch_size: int = 32,
+        *, batch_size: int = 32, stages: int | None = None, local_branches: bool = True,
     ) -> Edit:  # fmt: skip
         """Edits N faces.
 
@@ -71,12 +83,15 @@ class Editor:
             source_aus, target_aus: N×17 in [0, 1].
             target_expression: int64, N; only StarGAN needs it.
             batch_size: faces at a time.
+            stages: go to the target in the first so many stages of a cascade; None = all.
+            local_branches: False leaves the global branch alone, without local branches and Refiner.
 
         Returns:
             The edit with every intermediate result, on the CPU.
 
         Raises:
-            UserError: images of another size than the model's, or StarGAN without `target_expression`.
+            UserError: images of another size than the model's, StarGAN without `target_expression`, or a number of
+                stages that the model does not have.
         """
         size = self.config.data.image_size
         if images.shape[1:] != (3, size, size):
@@ -88,15 +103,43 @@ class Editor:
         if self.config.experiment == "stargan":
             if target_expression is None:
                 raise UserError("StarGAN edits towards a class, not AUs: give target_expression")
-            source = target = F.one_hot(target_expression, len(self._expression_names)).float()
+            source = target = F.one_hot(target_expression, len(self.expression_names)).float()
+        generator = self._reduced(stages, local_branches)
         chunks = zip(images.split(batch_size), source.split(batch_size), target.split(batch_size), strict=True)
         return _concatenate([
-            _to_cpu(self._generator(*(tensor.to(self.device) for tensor in chunk))) for chunk in chunks
+            _to_cpu(generator(*(tensor.to(self.device) for tensor in chunk))) for chunk in chunks
         ])  # fmt: skip
 
+    def label_of(self, expression: str) -> Tensor:
+        """The class of an expression as `edit_batch` takes it, int64 of length 1.
+
+        Raises:
+            UserError: the model was not trained on that class.
+        """
+        if expression not in self.expression_names:
+            raise UserError(f"this model knows no expression {expression!r}: it knows "
+                            f"{', '.join(self.expression_names)}")  # fmt: skip
+        return torch.tensor([self.expression_names.index(expression)])
+
+    def _reduced(self, stages: int | None, local_branches: bool) -> nn.Module:
+        """The generator, or one of its first stages or global branches alone that shares its weights.
+
+        A shorter cascade spreads the way over its stages, so that it too ends at the target (our decision).
+        """
+        if not 1 <= (stages or 1) <= self.num_stages:
+            raise UserError(f"stages = {stages} is not accepted: this model has {self.num_stages}")
+        if stages in (None, self.num_stages) and local_branches:
+            return self._generator
+        cascade = self._generator if isinstance(self._generator, CascadeEFGAN) else None
+        parts = list(cascade.stages)[:stages] if cascade else [self._generator]
+        if not local_branches:
+            parts = [_Global(part.transformer.global_branch) if isinstance(part, EFGAN) else part for part in parts]
+        return CascadeEFGAN(parts, cascade.interpolator) if cascade else parts[0]
+
     def edit(
-        self, image: np.ndarray, *, source_aus: np.ndarray | None = None, relative: bool = False, **aus: float
-    ) -> EditedFace:
+        self, image: np.ndarray, *, source_aus: np.ndarray | None = None, relative: bool = False,
+        stages: int | None = None, local_branches: bool = True, expression: str | None = None, **aus: float,
+    ) -> EditedFace:  # fmt: skip
         """Edits one face: `editor.edit(image, AU12=3, AU25=2)`.
 
         Args:
@@ -104,6 +147,8 @@ class Editor:
             source_aus: the face's own AUs, 17 values 0-5; None takes them as 0 (neutral). AUs that are not named
                 keep these values.
             relative: add the given values to the face's own instead of setting them.
+            stages, local_branches: see `edit_batch`.
+            expression: the class that StarGAN edits towards; other methods take AUs.
             aus: intensities by code, 0-5 (relative: -5 to 5).
 
         Raises:
@@ -119,23 +164,28 @@ class Editor:
                 raise UserError(f"{name}={value} is out of range: intensities are 0 to 5")
             target[AU_NAMES.index(name)] = min(max(value, 0.0), MAX_INTENSITY)
         tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
-        as_batch = [torch.from_numpy(a / MAX_INTENSITY)[None].float() for a in (source, target)]
-        result = self.edit_batch(tensor, *as_batch)
-        stages = result.stages or (result,)
+        before, after = (torch.from_numpy(a / MAX_INTENSITY)[None].float() for a in (source, target))
+        label = self.label_of(expression) if expression is not None else None
+        result = self.edit_batch(tensor, before, after, label, stages=stages, local_branches=local_branches)
+        steps = result.stages or (result,)
         return EditedFace(
-            image=_to_array(result.image), stages=tuple(_to_array(stage.image) for stage in stages),
-            attention={name: a[0, 0].numpy() for name, a in stages[-1].attentions.items()},
+            image=_to_array(result.image), stages=tuple(_to_array(step.image) for step in steps),
+            attention={name: a[0, 0].numpy() for name, a in steps[-1].attentions.items()},
             target_aus=dict(zip(AU_NAMES, target.tolist(), strict=True)),
         )  # fmt: skip
 
     @torch.no_grad()
-    def continuous(self, image: Tensor, source_aus: Tensor, target_aus: Tensor, alphas: list[float]) -> Tensor:
+    def continuous(
+        self, image: Tensor, source_aus: Tensor, target_aus: Tensor, alphas: list[float],
+        *, stages: int | None = None, local_branches: bool = True,
+    ) -> Tensor:  # fmt: skip
         """Edits one face to several fractions of the way, along the Interpolator's path (paper 4.5, Figure 7).
 
         Args:
             image: 3×S×S, uint8 or float in [-1, 1].
             source_aus, target_aus: 17 in [0, 1].
             alphas: fractions in [0, 1]; single-stage methods interpolate linearly.
+            stages, local_branches: see `edit_batch`.
 
         Returns:
             len(alphas)×3×S×S in [-1, 1].
@@ -147,21 +197,37 @@ class Editor:
             between = torch.lerp(source, target, alpha)
         else:
             between = self.interpolator.between(*(t.to(self.device) for t in (source, target, alpha))).cpu()
-        return self.edit_batch(image.expand(n, -1, -1, -1), source, between).image
+        faces = image.expand(n, -1, -1, -1)
+        return self.edit_batch(faces, source, between, stages=stages, local_branches=local_branches).image
 
 
-def load_editor(run: Path | str, device: torch.device | None = None) -> Editor:
+def load_editor(run: Path | str | None = None, device: torch.device | None = None) -> Editor:
     """Opens a trained run for editing.
 
     Args:
-        run: a run folder, results/<family>/<preset>/<dataset>/<experiment>/seed<k>.
+        run: a run folder, results/<family>/<preset>/<dataset>/<experiment>/seed<k>; None opens the shipped Cascade
+            EF-GAN in results/reference.
         device: default: the GPU if there is one.
 
     Raises:
-        UserError: the folder holds no finished run, or one of another version.
+        UserError: the folder holds no finished run, or one of another version; no shipped model, or one whose
+            weights are not those of its manifest.
     """
     device = device or pick_device()
-    return Editor(load_run(run, device), Path(run), device)
+    folder = reference_run() if run is None else Path(run)
+    return Editor(load_run(folder, device), folder, device)
+
+
+class _Global(nn.Module):
+    """The global branch of an EF-GAN alone."""
+
+    def __init__(self, branch: Branch) -> None:
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, images: Tensor, source_aus: Tensor, target_aus: Tensor) -> Edit:
+        edit = self.branch(images, target_aus)
+        return Edit(image=edit.image, global_edit=edit)
 
 
 def _to_array(images: Tensor) -> np.ndarray:

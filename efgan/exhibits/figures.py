@@ -14,7 +14,7 @@ from efgan.exhibits.architecture import draw_architecture
 from efgan.exhibits.runs import Runs
 from efgan.exhibits.wild import photo_examples, wild_examples
 from efgan.grids import COLOURS, Box, Picture, image_grid, save_figure
-from efgan.paper import find_exhibit
+from efgan.paper import DATASET_OF_ROLE, find_exhibit
 
 # Expression changes shown, by figure (our decision: the text does not list the paper's). Wide ones come first, e.g.
 # "from furious to laughing" (paper 1).
@@ -201,23 +201,30 @@ def figure_8(runs: Runs, out: Path | None = None) -> Figure:
     Args and Raises as `figure_1`. Source: paper figure 8, which uses AffectNet photographs; these are rendered, but for
     one photograph that every user has.
     """
-    examples = wild_examples(runs, TASKS["figure_8"])
-    edited = runs.edit("rafd", "cascade_ef_gan", examples).image
-    triplets = [list(t) for t in zip(to_float(examples.images), to_float(examples.targets), edited, strict=True)]
-    half = len(triplets) // 2
-    rows: list[list[Picture | None]] = [triplets[k] + triplets[k + half] for k in range(half)]
+    rows: list[list[Picture | None]] = []
+    labels: tuple[list[str], list[str]] = ([], [])
+    says = ""
+    if runs.family == "synthetic":
+        examples = wild_examples(runs, TASKS["figure_8"])
+        edited = runs.edit("rafd", "cascade_ef_gan", examples).image
+        triplets = [list(t) for t in zip(to_float(examples.images), to_float(examples.targets), edited, strict=True)]
+        half = len(triplets) // 2
+        rows += [triplets[k] + triplets[k + half] for k in range(half)]
+        labels = examples.labels[:half], examples.labels[half:]
+        says = (
+            "Triplets: input, the same person rendered with the desired expression, edit. Rendered people that are "
+            "in no set, under light and backgrounds that are in no set; no fine-tuning on such faces. Last row: "
+        )
     photo = photo_examples(runs, ("surprised", "angry"))
-    edited_photo = runs.edit("rafd", "cascade_ef_gan", photo).image
-    rows.append([to_float(photo.images[0]), None, edited_photo[0], to_float(photo.images[1]), None, edited_photo[1]])
-    labels = [*examples.labels[:half], photo.labels[0]], [*examples.labels[half:], photo.labels[1]]
-    caption = ("Triplets: input, the same person rendered with the desired expression, edit. Rendered people that are "
-               "in no set, under light and backgrounds that are in no set; no fine-tuning on such faces. Last row: a "
-               "real photograph (NASA, public domain) whose AUs are assumed; no photograph of the desired expression. "
-               + runs.describe(*find_exhibit("figure_8").runs, shown="Model trained on"))  # fmt: skip
+    edited = runs.edit("rafd", "cascade_ef_gan", photo).image
+    rows.append([to_float(photo.images[0]), None, edited[0], to_float(photo.images[1]), None, edited[1]])
+    says += ("a photograph (NASA, public domain) whose AUs are assumed; no photograph of the desired expression. "
+             + runs.describe(*find_exhibit("figure_8").runs, shown="Model trained on"))  # fmt: skip
     figure = image_grid(
-        rows, title=_title("figure_8"), column_labels=["input", "desired", "edited"] * 2, caption=caption,
-        column_groups=[("", 3), ("", 3)], row_labels=labels[0], right_labels=labels[1],
-        cell=_cell(examples.images.shape[-1], 256),
+        rows, title=_title("figure_8"), column_labels=["input", "desired", "edited"] * 2,
+        caption=says[0].upper() + says[1:], column_groups=[("", 3), ("", 3)],
+        row_labels=[*labels[0], photo.labels[0]], right_labels=[*labels[1], photo.labels[1]],
+        cell=_cell(photo.images.shape[-1], 256),
     )  # fmt: skip
     return _save(figure, runs, "figure_8", out)
 
@@ -244,7 +251,5 @@ def _cell(size: int, about: int) -> int:
 
 
 def _role_heading(runs: Runs, role: str) -> str:
-    dataset = runs.dataset(role)
-    return (
-        f"{dataset} (in the role of {role.upper().replace('RAFD', 'RaFD')})" if runs.family == "synthetic" else dataset
-    )
+    name = DATASET_OF_ROLE[role]
+    return f"{runs.dataset(role)} (in the role of {name})" if runs.family == "synthetic" else name

@@ -1,0 +1,76 @@
+"""Pictures of an edit for the screen and for files: enlarged, with attention over them, as PNG, JPEG or GIF."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image
+from torch import Tensor
+
+from efgan.data.faces import to_uint8
+from efgan.grids import ATTENTION_MAP
+from efgan.grids.pictures import enlarge
+from efgan.provenance import write_atomic
+
+_COLOURS = (matplotlib.colormaps[ATTENTION_MAP](np.linspace(0, 1, 256))[:, :3] * 255).astype(np.float32)
+FRAME_MS = 60  # of an animation; the first and last frames stay longer
+HOLD_MS = 700
+
+
+def to_array(image: Tensor) -> np.ndarray:
+    """3×S×S in [-1, 1] → uint8 S×S×3."""
+    return to_uint8(image).permute(1, 2, 0).numpy()
+
+
+def encode_jpeg(image: np.ndarray, width: int) -> bytes:
+    """A uint8 H×W×3 picture at `width` pixels as JPEG, in a few milliseconds."""
+    file = io.BytesIO()
+    Image.fromarray(enlarge(image, width)).save(file, "JPEG", quality=92, subsampling=0)
+    return file.getvalue()
+
+
+def overlay_attention(image: np.ndarray, attention: np.ndarray | None) -> np.ndarray:
+    """The picture in grey under its attention in colour (0 = dark, 1 = bright).
+
+    Args:
+        image: uint8, H×W×3.
+        attention: H×W in [0, 1]; None (a method without attention) leaves the picture as it is.
+    """
+    if attention is None:
+        return image
+    grey = np.repeat(image.mean(2, keepdims=True), 3, 2)
+    colours = _COLOURS[(np.clip(attention, 0, 1) * 255).round().astype(int)]
+    return (0.4 * grey + 0.6 * colours).round().astype(np.uint8)
+
+
+def film_strip(images: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
+    """Equal pictures side by side on white."""
+    spacer = np.full((images[0].shape[0], gap, 3), 255, np.uint8)
+    parts = [part for image in images for part in (image, spacer)]
+    return np.concatenate(parts[:-1], 1)
+
+
+def save_png(image: np.ndarray, path: Path) -> Path:
+    """Writes a uint8 H×W×3 picture, whole or not at all."""
+    with write_atomic(path, "wb") as file:
+        Image.fromarray(image).save(file, "PNG")
+    return path
+
+
+def save_gif(images: Sequence[np.ndarray], path: Path, *, width: int = 256) -> Path:
+    """Writes an endless animation through the pictures and back.
+
+    Args:
+        images: uint8 H×W×3 each.
+        path: the GIF.
+        width: in pixels.
+    """
+    frames = [Image.fromarray(enlarge(image, width)) for image in images]
+    frames += frames[-2:0:-1]
+    turn = len(images) - 1
+    durations = [HOLD_MS if k in (0, turn) else FRAME_MS for k in range(len(frames))]
+    with write_atomic(path, "wb") as file:
+        frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+    return path
