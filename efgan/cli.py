@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -199,6 +200,63 @@ def openface(folder: Path, dataset: str | None, binary: Path | None) -> None:
 
     for line in measure_folder(folder, dataset, binary):
         click.echo(line)
+
+
+def _intensities(context: click.Context, option: click.Parameter, words: tuple[str, ...]) -> dict[str, float]:
+    """("AU12=4", "au4=+2") → {"AU12": 4.0, "AU04": 2.0}."""
+    found = {}
+    for word in words:
+        match = re.fullmatch(r"au(\d{1,2})=([+-]?\d+(?:\.\d*)?|[+-]?\.\d+)", word.strip(), re.IGNORECASE)
+        if not match:
+            raise UserError(
+                f"{option.opts[0]} {word} is not understood: write an Action Unit and a number, e.g. AU12=4"
+            )
+        found[f"AU{int(match[1]):02d}"] = float(match[2])
+    return found
+
+
+@main.command(epilog=_examples("efgan edit me.jpg --expression happy", "efgan edit me.jpg --au AU12=4 --au AU25=2",
+                               "efgan edit RUN group.png --face 2 --relative AU04=+2 --gif group.gif"))  # fmt: skip
+@click.argument("run_and_photo", nargs=-1, required=True, metavar="[RUN] PHOTO")
+@click.option("--expression", help="A preset, e.g. happy; sets all AUs.")
+@click.option("--intensity", type=float, default=1.4, show_default=True,
+              help="Of --expression: 0 = neutral, 1 = FACS prototype (main AUs at 3 of 5), up to 1.67.")  # fmt: skip
+@click.option("--au", "aus", multiple=True, metavar="AU12=4", callback=_intensities,
+              help="Set an Action Unit, 0-5; the others stay. May be repeated.")  # fmt: skip
+@click.option("--relative", multiple=True, metavar="AU04=+2", callback=_intensities,
+              help="Change an Action Unit by so much. May be repeated.")  # fmt: skip
+@click.option("--face", help="Which face, 1 = the leftmost, or all (the default).", default="all")
+@click.option("--neutral", is_flag=True, help="Take the faces as neutral instead of estimating their AUs.")
+@click.option("--openface", type=click.Path(path_type=Path), help="OpenFace CSV of this photo, with AUs and landmarks.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
+              help="Edited photo: .png (lossless), .jpg or .webp; by default PHOTO_edited.png here.")  # fmt: skip
+@click.option("--gif", type=click.Path(dir_okay=False, path_type=Path), help="Also an animation.")
+@click.option("--steps", type=int, default=12, show_default=True, help="Pictures of the animation.")
+def edit(run_and_photo: tuple[str, ...], face: str, neutral: bool, openface: Path | None, out: Path | None,
+         gif: Path | None, steps: int, **request: Any) -> None:  # fmt: skip
+    """Change the expression of the faces in PHOTO, of any size, with a trained RUN.
+
+    Without RUN, or with the word reference, the shipped Cascade EF-GAN is used. Pixels away from the faces stay as they
+    are. Ask people whose photo you edit.
+    """
+    from efgan.data.crop import read_photo
+    from efgan.editing.editor import load_editor
+    from efgan.editing.own_aus import own_aus
+    from efgan.editing.pictures import save_gif
+    from efgan.editing.wild import edit_photo, edit_sequence, save_photo
+
+    *runs, path = run_and_photo
+    if len(runs) > 1 or not (face == "all" or face.isdecimal()):
+        raise UserError("efgan edit takes one RUN at most, one PHOTO, and as --face a number or all")
+    out = out or Path(f"{Path(path).stem}_edited.png")
+    photo = read_photo(path)
+    editor = load_editor(None if not runs or runs[0] == "reference" else runs[0])
+    source_aus, landmarks = own_aus(openface, neutral=neutral)
+    edited = edit_photo(editor, photo, face=None if face == "all" else int(face), landmarks=landmarks,
+                        source_aus=source_aus, **request)  # fmt: skip
+    click.echo(f"{save_photo(edited.image, out)}: {len(edited.faces)} face(s); own AUs: {edited.aus_from}")
+    if gif:
+        click.echo(save_gif(list(edit_sequence(editor, edited, steps)), gif, width=min(480, photo.shape[1])))
 
 
 @main.command(epilog=_examples("efgan doctor"))

@@ -12,8 +12,14 @@ from efgan.errors import UserError
 
 T = TypeVar("T")
 
-SYNTHETIC_DATASETS = ("synthetic_rafd", "synthetic_cfeed")
-REAL_DATASETS = ("rafd", "cfeed", "affectnet", "folder")
+SYNTHETIC_DATASETS = ("synthetic_rafd", "synthetic_cfeed", "synthetic_joint", "synthetic_wild")
+REAL_DATASETS = ("rafd", "cfeed", "joint", "affectnet", "folder")
+# Sets made of two others. synthetic_wild is synthetic_joint under other light and cameras (our decision).
+JOINED_DATASETS = {
+    "joint": ("rafd", "cfeed"),
+    "synthetic_joint": ("synthetic_rafd", "synthetic_cfeed"),
+    "synthetic_wild": ("synthetic_rafd", "synthetic_cfeed"),
+}
 SPLITS = ("identity", "image")
 
 
@@ -166,23 +172,28 @@ class EvalConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
-    """A named set of settings: what `--preset` chooses. `rafd` and `cfeed` are the two roles of the paper."""
+    """A named set of settings: what `--preset` chooses. `rafd` and `cfeed` are the two roles of the paper.
+
+    `joint` is both together, for the wild images of 4.5; its `variants` count for the part in RaFD's role only.
+    """
 
     rafd: DataConfig
     cfeed: DataConfig
+    joint: DataConfig
     model: ModelConfig
     train: TrainConfig
     evaluation: EvalConfig
 
     def data(self, dataset: str, *, split: str | None = None, data_root: str | None = None) -> DataConfig:
-        """The data settings of a dataset by its role: "…cfeed" is the paper's CFEED, all others its RaFD.
+        """The data settings of a dataset by its role: "…cfeed" is the paper's CFEED, joined sets are both, all others
+        its RaFD.
 
         Args:
             dataset: a dataset's name.
             split: overrides the default, which is "identity" for synthetic sets and "image" for real ones.
             data_root: folder of the real sets.
         """
-        base = self.cfeed if dataset.endswith("cfeed") else self.rafd
+        base = self.joint if dataset in JOINED_DATASETS else self.cfeed if dataset.endswith("cfeed") else self.rafd
         default = "identity" if dataset in SYNTHETIC_DATASETS else "image"
         return replace(base, dataset=dataset, split=split or default, data_root=data_root)
 
@@ -264,6 +275,7 @@ PRESETS: dict[str, Preset] = {
     "smoke": Preset(
         rafd=DataConfig(image_size=64, identities=8, variants=1, random_aus=2, test_fraction=0.25),
         cfeed=DataConfig(image_size=64, identities=8, variants=1, random_aus=2, test_fraction=0.25),
+        joint=DataConfig(image_size=64, identities=8, variants=1, random_aus=2, test_fraction=0.25),
         model=ModelConfig(width=8, local_width=8, blocks=1, refiner_width=8, refiner_blocks=1, critic_width=8),
         train=replace(_SMALL_TRAIN, iterations=6, cascade_iterations=4, batch_size=4, cascade_batch_size=4,
                       critic_warmup=4, interpolator_iterations=20, log_every=2, sample_every=4, checkpoint_every=3),
@@ -273,6 +285,7 @@ PRESETS: dict[str, Preset] = {
     "mini": Preset(
         rafd=DataConfig(image_size=64, variants=2, random_aus=8, test_fraction=0.15),
         cfeed=DataConfig(image_size=64, identities=36, random_aus=8, test_fraction=0.2),
+        joint=DataConfig(image_size=64, identities=150, variants=2, random_aus=8),
         model=_SMALL_MODEL,
         train=_SMALL_TRAIN,
         evaluation=_SMALL_EVAL,
@@ -281,12 +294,13 @@ PRESETS: dict[str, Preset] = {
     "long": Preset(
         rafd=DataConfig(image_size=64, random_aus=24),
         cfeed=DataConfig(image_size=64, random_aus=8),
+        joint=DataConfig(image_size=64, random_aus=8),
         model=_SMALL_MODEL,
         train=replace(_SMALL_TRAIN, iterations=8_000, cascade_iterations=1_500, interpolator_iterations=5_000,
                       sample_every=500, optim=replace(_SMALL_TRAIN.optim, ema=0.999)),
         evaluation=replace(_SMALL_EVAL, classifier_seeds=3, max_pairs=None),
     ),
     # the paper's size, for a GPU
-    "paper": Preset(rafd=DataConfig(), cfeed=DataConfig(random_aus=8), model=ModelConfig(), train=TrainConfig(),
-                    evaluation=EvalConfig()),
+    "paper": Preset(rafd=DataConfig(), cfeed=DataConfig(random_aus=8), joint=DataConfig(random_aus=8),
+                    model=ModelConfig(), train=TrainConfig(), evaluation=EvalConfig()),
 }  # fmt: skip

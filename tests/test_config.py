@@ -6,7 +6,7 @@ import pytest
 
 from efgan.config import PRESETS, DataConfig, EvalConfig, ModelConfig, RunConfig, TrainConfig, from_json, to_json
 from efgan.errors import UserError
-from efgan.experiments import EXPERIMENTS, run_config
+from efgan.experiments import EXPERIMENTS, pretraining_datasets, run_config
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -69,6 +69,14 @@ def test_cascades_start_from_single_stage_runs():
     """Paper 3.3: first a single EF-GAN, then all stages from its weights."""
     assert EXPERIMENTS["cascade_ef_gan"].initialised_from == "local_focus"
     assert EXPERIMENTS["cascade"].initialised_from == "baseline"
+
+
+def test_wild_fine_tuning_starts_from_both_sets():
+    """Paper 4.5; who lacks RaFD and CFEED starts from the embedded faces."""
+    assert EXPERIMENTS["cascade_ef_gan_wild"].initialised_from == "cascade_ef_gan"
+    assert pretraining_datasets("synthetic_wild") == ("synthetic_joint",)
+    assert pretraining_datasets("affectnet") == ("joint", "synthetic_joint")
+    assert PRESETS["mini"].data("synthetic_joint").identities == 150
 
 
 def test_split_defaults_by_family():

@@ -6,9 +6,10 @@ import pytest
 import torch
 from conftest import make_faces
 
+from efgan import data
 from efgan.config import DataConfig
 from efgan.data.batches import BatchSampler
-from efgan.data.faces import to_float, to_uint8
+from efgan.data.faces import join_faces, to_float, to_uint8
 from efgan.data.splits import split_faces
 from efgan.errors import UserError
 
@@ -104,3 +105,37 @@ def test_split_depends_on_its_seed_only():
     faces = make_faces(people=10)
     one, same, other = (split_faces(faces, DataConfig(split_seed=s)) for s in (0, 0, 1))
     assert one.hash == same.hash != other.hash
+
+
+def test_joined_sets_keep_people_apart_and_classes_by_name():
+    """Faces, labels and names of both; classes are united, those that all sets evaluate are evaluated."""
+    first = make_faces(people=3, unclassed=2)
+    names = ("happy", "awed", "neutral", *(f"other_{k}" for k in range(5)))
+    second = replace(make_faces(people=2), name="synthetic_cfeed", expression_names=names, evaluated=names[:3])
+    joined = join_faces("synthetic_joint", [first, second])
+    assert len(joined) == len(first) + len(second)
+    assert not set(joined.identity[: len(first)].tolist()) & set(joined.identity[len(first) :].tolist())
+    assert joined.evaluated == ("neutral", "happy")
+    shown = [joined.expression_names[k] if k >= 0 else None for k in joined.expression.tolist()]
+    expected = [
+        part.expression_names[k] if k >= 0 else None for part in (first, second) for k in part.expression.tolist()
+    ]
+    assert shown == expected
+    assert joined.names[-1] == f"synthetic_cfeed/{second.names[-1]}"
+
+
+def test_both_embedded_sets_together(monkeypatch):
+    """At most the people that RaFD's role has, its variants; one variant of the other set; the wild ones look other."""
+    asked = []
+
+    def render(dataset, *, identities, variants, random_aus):
+        asked.append((dataset, identities, variants, random_aus))
+        return replace(make_faces(), name=dataset)
+
+    monkeypatch.setattr("efgan.data.synthetic.render_synthetic", render)
+    config = DataConfig(dataset="synthetic_joint", image_size=64, identities=150, variants=2, random_aus=8)
+    joint = data.load_faces(config)
+    assert asked == [("synthetic_rafd", 67, 2, 8), ("synthetic_cfeed", 150, None, 8)]
+    assert joint.name == "synthetic_joint" and joint.synthetic
+    wild = data.load_faces(replace(config, dataset="synthetic_wild"))
+    assert torch.equal(wild.aus, joint.aus) and not torch.equal(wild.images, joint.images)

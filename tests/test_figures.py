@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import make_faces
@@ -10,13 +11,14 @@ from fake_results import untrained_editor, write_results
 from PIL import Image
 
 from efgan.data.faces import to_float, to_uint8
+from efgan.editing import wild
 from efgan.errors import UserError
 from efgan.evaluation.protocol import test_pairs as all_pairs
 from efgan.exhibits import figures
 from efgan.exhibits import runs as runs_module
 from efgan.exhibits.figures import FIGURES
 from efgan.exhibits.runs import Runs, choose_pairs
-from efgan.exhibits.wild import wild_examples
+from efgan.exhibits.wild import affectnet_examples, wild_examples
 from efgan.grids import image_grid
 
 
@@ -26,6 +28,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     write_results(tmp_path)
     monkeypatch.setattr(runs_module, "load_editor", untrained_editor)
     monkeypatch.setattr(runs_module, "load_faces", lambda config: make_faces(people=8))
+    monkeypatch.setattr(wild, "estimate_aus", lambda _, images: (np.zeros((len(images), 17)), "efgan's AU estimator"))
     return Runs(tmp_path, "synthetic", "smoke")
 
 
@@ -121,8 +124,9 @@ def test_wild_faces_are_in_no_set_and_fit_the_model(runs: Runs, drawn: dict) -> 
     """Figure 8: triplets of a person with two expressions in one view; input and desired image differ, softly."""
     FIGURES["figure_8"](runs)
     assert [len(row) for row in drawn["rows"]] == [6, 6, 6, 6]
+    assert "efgan's AU estimator" in drawn["caption"] and "NASA" in drawn["caption"]
     photo, desired, edited = drawn["rows"][-1][:3]
-    assert photo.shape == edited.shape == (3, 64, 64) and desired is None
+    assert photo.shape == edited.shape == (256, 256, 3) and desired is None
     source, desired = drawn["rows"][0][:2]
     assert source.shape == (3, 64, 64)
     assert 0.001 < (source - desired).square().mean() < 0.2
@@ -176,10 +180,22 @@ def test_a_missing_run_names_the_command_that_makes_it(tmp_path: Path) -> None:
     assert not (tmp_path / "figures").exists()
 
 
-def test_wild_photographs_of_real_data_are_not_faked(tmp_path: Path) -> None:
-    """Rendered people never stand in for AffectNet's beside models of real faces."""
-    with pytest.raises(UserError, match="AffectNet"):
-        wild_examples(Runs(tmp_path, "real", "smoke"), figures.TASKS["figure_8"])
+def test_affectnet_triplets_show_other_people() -> None:
+    """Source and desired image are different photos with the task's expressions; tasks without photos are left out."""
+    faces = make_faces(people=3)
+    faces = faces.subset(faces.expression != faces.expression_names.index("sad"))
+    examples = affectnet_examples(faces, [("neutral", "happy"), ("sad", "happy"), ("happy", "angry")], seed=0)
+    assert examples.tasks == [("neutral", "happy"), ("happy", "angry")]
+    assert len({name for pair in examples.names for name in pair}) == 4
+    assert torch.equal(examples.target_expression, torch.tensor([5, 1]))
+
+
+def test_no_wild_faces_are_faked_for_real_data(runs: Runs) -> None:
+    """A run on real data without AffectNet shows photos alone."""
+    editor = runs.run("rafd", "cascade_ef_gan").editor
+    data = replace(editor.config.data, dataset="rafd", data_root="nowhere")
+    editor.config = replace(editor.config, data=data)
+    assert wild_examples(editor, figures.TASKS["figure_8"]) is None
 
 
 def test_pictures_keep_their_values_on_the_way(runs: Runs) -> None:

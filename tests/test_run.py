@@ -209,3 +209,56 @@ def test_continuous_ends_at_the_target(editor):
     sequence = editor.continuous(image, source, target, [0.25, 0.5, 1.0])
     edit = editor.edit_batch(image[None], source[None], target[None]).image[0]
     torch.testing.assert_close(sequence[-1], edit, atol=1e-5, rtol=1e-4)
+
+
+@pytest.fixture
+def train_wild(tmp_path, monkeypatch, tiny_model, tiny_train):
+    """`train_run` on the joined and wild sets, random faces and tiny networks."""
+    monkeypatch.setattr(run_module, "load_faces", lambda config: make_faces(people=8))
+    monkeypatch.setitem(PRESETS, "smoke", replace(PRESETS["smoke"], model=tiny_model, train=tiny_train))
+
+    def call(experiment: str, dataset: str):
+        return train_run(root=tmp_path, preset="smoke", dataset=dataset, experiment=experiment, seed=0)
+
+    return call
+
+
+@pytest.fixture
+def joint(train_wild, monkeypatch):
+    """A cascade on both sets, with the weights it was made with."""
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module.Trainer, "run", lambda self: (self.folder / "history.jsonl").touch())
+        train_wild("local_focus", "synthetic_joint")
+        return train_wild("cascade_ef_gan", "synthetic_joint")
+
+
+def test_wild_fine_tuning_needs_the_cascade_on_both_sets(train_wild):
+    """The command that makes it is named."""
+    with pytest.raises(UserError, match="efgan train cascade_ef_gan --preset smoke --dataset synthetic_joint --seed 0"):
+        train_wild("cascade_ef_gan_wild", "synthetic_wild")
+
+
+def test_wild_fine_tuning_goes_on_from_the_cascade_on_both_sets(train_wild, joint, monkeypatch):
+    """Paper 4.5: the whole network comes from the joint run, its Interpolator is kept, and the result is a cascade."""
+    monkeypatch.setattr(run_module, "train_interpolator", lambda *_: pytest.fail("the Interpolator was taught again"))
+    monkeypatch.setattr(run_module.Trainer, "run", lambda self: (self.folder / "history.jsonl").touch())
+    wild = train_wild("cascade_ef_gan_wild", "synthetic_wild")
+    assert wild.parts[-3:] == ("synthetic_wild", "cascade_ef_gan_wild", "seed0")
+    for name in ("weights.safetensors", "critic.safetensors"):
+        before, after = (load_tensors(folder / name)[0] for folder in (joint, wild))
+        assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
+    assert load_editor(wild).num_stages == 2
+
+
+def test_wild_fine_tuning_trains_the_stages(train_wild, joint):
+    """A few iterations move their weights, not the Interpolator's; photos of one's own may start from our faces."""
+    wild = train_wild("cascade_ef_gan_wild", "folder")
+    before, after = (load_tensors(folder / "weights.safetensors")[0] for folder in (joint, wild))
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved and not any("interpolator" in name for name in moved)
+
+
+def test_the_wild_experiment_is_for_wild_images_only(train_wild):
+    """The laboratory sets are refused, with the names that are accepted."""
+    with pytest.raises(UserError, match="wild data: synthetic_wild, affectnet, folder"):
+        train_wild("cascade_ef_gan_wild", "synthetic_rafd")

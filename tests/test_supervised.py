@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from efgan.data.faces import to_float
-from efgan.training.supervised import augment, fit, predict
+from efgan.training.checkpoint import save_tensors
+from efgan.training.supervised import augment, fit, load_net, predict
 
 
 def striped_images(n: int = 64, size: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
@@ -94,3 +95,27 @@ def test_augment_shifts_whole_pixels():
     assert len(where) == 64
     rows = where[:, 1] - 16
     assert rows.min() == -2 and rows.max() == 2
+
+
+def test_learning_for_photos_sees_other_light(monkeypatch):
+    """`for_photos` trains on photographs of the faces, mirrored half the time; the plain way does not."""
+    images, labels = striped_images()
+    calls = []
+    monkeypatch.setattr("efgan.training.supervised.photograph", lambda batch: calls.append(len(batch)) or batch)
+    fit(tiny_net(), images, labels, F.cross_entropy, epochs=1, seed=0, batch_size=16)
+    assert not calls
+    fit(tiny_net(), images, labels, F.cross_entropy, epochs=1, seed=0, batch_size=16, for_photos=True)
+    assert calls == [16] * 4
+
+
+def test_a_net_is_read_back_frozen(tmp_path):
+    """The same outputs, in eval mode, without gradients; a missing file is the caller's to explain."""
+    net = tiny_net()
+    save_tensors(tmp_path / "net.safetensors", net.state_dict(), {})
+    images, _ = striped_images()
+    read = load_net(tiny_net().apply(lambda m: m.reset_parameters() if hasattr(m, "reset_parameters") else None),
+                    tmp_path / "net.safetensors", torch.device("cpu"))  # fmt: skip
+    assert torch.equal(predict(read, images), predict(net, images))
+    assert not read.training and not any(p.requires_grad for p in read.parameters())
+    with pytest.raises(FileNotFoundError):
+        load_net(tiny_net(), tmp_path / "none.safetensors", torch.device("cpu"))

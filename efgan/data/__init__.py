@@ -1,7 +1,12 @@
 """Faces with Action Units: one contract, one reader per dataset."""
 
-from efgan.config import DataConfig
-from efgan.data.faces import FaceSet
+from dataclasses import replace
+
+from efgan.config import JOINED_DATASETS, DataConfig
+from efgan.data.faces import FaceSet, join_faces
+from efgan.data.photometry import photographed
+
+_RAFD_PEOPLE = 67  # of RaFD and of the embedded set in its role; the one in CFEED's has more
 
 
 def load_faces(config: DataConfig) -> FaceSet:
@@ -10,6 +15,14 @@ def load_faces(config: DataConfig) -> FaceSet:
     Raises:
         UserError: a licensed set is not there, or nothing of it can be used; the message says what to do.
     """
+    if config.dataset in JOINED_DATASETS:
+        first, second = JOINED_DATASETS[config.dataset]
+        people = min(config.identities or _RAFD_PEOPLE, _RAFD_PEOPLE)
+        faces = join_faces(config.dataset, [
+            load_faces(replace(config, dataset=first, identities=people)),
+            load_faces(replace(config, dataset=second, variants=None)),
+        ])  # fmt: skip
+        return photographed(faces, seed=config.split_seed) if config.dataset == "synthetic_wild" else faces
     if not config.synthetic:
         from efgan.data.licensed import load_photos
 

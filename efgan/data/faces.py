@@ -1,6 +1,7 @@
 """The one contract every dataset meets: faces with Action Units, landmarks, identity and expression."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -114,6 +115,32 @@ class FaceSet:
         for value in self._tensors().values():
             digest.update(value.cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
+
+
+def join_faces(name: str, parts: Sequence[FaceSet]) -> FaceSet:
+    """Several sets as one; people of different sets are different people.
+
+    Args:
+        name: of the new set.
+        parts: of one image size. Their classes are united by name; those of all parts that all evaluate are evaluated.
+    """
+    classes = tuple(dict.fromkeys(name for part in parts for name in part.expression_names))
+    values: dict[str, Any] = {
+        field: torch.cat([getattr(part, field) for part in parts]) for field in parts[0]._tensors()
+    }
+    people: list[Tensor] = []
+    expression: list[Tensor] = []
+    for part in parts:
+        people.append(part.identity + (people[-1].max() + 1 if people else 0))
+        index = torch.tensor([*(classes.index(name) for name in part.expression_names), -1])
+        expression.append(index[part.expression])
+    values |= {"identity": torch.cat(people), "expression": torch.cat(expression)}
+    return FaceSet(
+        name=name, **values, expression_names=classes,
+        evaluated=tuple(c for c in parts[0].evaluated if all(c in part.evaluated for part in parts)),
+        names=tuple(f"{part.name}/{face}" for part in parts for face in part.names),
+        synthetic=all(part.synthetic for part in parts),
+    )  # fmt: skip
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -31,6 +31,7 @@ from efgan.evaluation.protocol import (
     thin,
     training_pairs,
 )
+from efgan.models.classifiers import estimator_name
 from efgan.provenance import write_atomic
 from efgan.training.supervised import predict
 
@@ -87,6 +88,7 @@ def evaluate_controls(
         "accuracy_R": accuracy.mean, "accuracy_R_std": accuracy.std, "accuracy_R_per_seed": accuracy.per_seed,
         "accuracy_R_interval": bootstrap_interval(accuracy.right, faces.identity[judges.reference]),
         "confusion": accuracy.confusion, "classes": judges.classes,
+        "au_estimator_name": estimator_name(synthetic=faces.synthetic),
         "au_estimator": estimator_quality(predict(judges.au_estimator, faces.images[held_out]),
                                           faces.aus[held_out].cpu()),
         "train_faces": len(split.train), "train_faces_evaluated": len(evaluated_rows(faces, split.train)),

@@ -8,13 +8,13 @@ by every method.
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from efgan.config import EvalConfig
 from efgan.data.faces import FaceSet
@@ -26,9 +26,9 @@ from efgan.evaluation.protocol import class_labels, evaluated_rows
 from efgan.models.classifiers import AUEstimator, ExpressionClassifier, build_au_estimator, build_classifier
 from efgan.provenance import write_atomic
 from efgan.training.precision import pick_device
-from efgan.training.supervised import fit
+from efgan.training.supervised import fit, load_net
 
-Net = TypeVar("Net", bound=nn.Module)
+_ESTIMATOR = "trained for photos"  # changes when its training changes, so that older ones are not taken for it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ def train_judges(
     estimator = build_au_estimator(config, seed=seed)
     epochs = config.estimator_epochs * max(1, LEAST_EPOCH / len(split.train))
     fit(estimator, faces.images[split.train], faces.aus[split.train], F.binary_cross_entropy, epochs=epochs,
-        seed=seed, device=device, description="AU estimator")  # fmt: skip
+        seed=seed, device=device, description="AU estimator", for_photos=True)  # fmt: skip
     judges = Judges(
         classes=faces.evaluated, classifiers=tuple(classifiers), au_estimator=estimator, reference=reference,
         reference_features=reference_features, seed=seed,
@@ -120,10 +120,10 @@ def load_judges(
         if differing := [name for name in expected if saved.get(name) != expected[name]]:
             raise UserError(f"{folder}: the classifiers there were made with another {', '.join(differing)}; {remedy}")
         classifiers = tuple(
-            _load(build_classifier(config, len(faces.evaluated)), folder / f"classifier_{k}.safetensors", device)
+            load_net(build_classifier(config, len(faces.evaluated)), folder / f"classifier_{k}.safetensors", device)
             for k in range(config.classifier_seeds)
         )
-        estimator = _load(build_au_estimator(config), folder / "au_estimator.safetensors", device)
+        estimator = load_net(build_au_estimator(config), folder / "au_estimator.safetensors", device)
         features = load_file(folder / "reference_features.safetensors")["features"]
     except FileNotFoundError as error:
         raise UserError(f"{folder}: {Path(error.filename or '').name} is missing; {remedy}") from None
@@ -140,7 +140,8 @@ def _description(faces: FaceSet, split: Split, config: EvalConfig) -> dict[str, 
     names = ("classifier", "classifier_epochs", "classifier_seeds", "estimator_epochs", "extractor")
     return {
         "dataset": faces.name, "image size": faces.size, "classes": list(faces.evaluated),
-        "data": faces.data_hash(), "split": split.hash, **{name: asdict(config)[name] for name in names},
+        "data": faces.data_hash(), "split": split.hash, "estimator": _ESTIMATOR,
+        **{name: asdict(config)[name] for name in names},
     }  # fmt: skip
 
 
@@ -154,10 +155,3 @@ def _save_judges(judges: Judges, description: dict[str, Any], folder: Path) -> N
             file.write(save({key: value.cpu().contiguous() for key, value in tensors.items()}))
     with write_atomic(folder / "judges.json") as file:  # last: its presence says that the others are whole
         json.dump({**description, "seed": judges.seed}, file, indent=2)
-
-
-def _load(net: Net, path: Path, device: torch.device) -> Net:
-    if not path.is_file():
-        raise FileNotFoundError(2, "missing", str(path))
-    net.load_state_dict(load_file(path))
-    return net.to(device).eval().requires_grad_(False)

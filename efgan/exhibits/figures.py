@@ -4,15 +4,18 @@ Every `figure_k` reads finished runs, writes `figure_k.png` (200 dpi) and `.pdf`
 test faces picked by the rule of `Runs.examples`, never by hand, and are the same for all methods of a figure.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure
 
 from efgan.data.faces import to_float
+from efgan.editing.editor import load_editor
 from efgan.exhibits.architecture import draw_architecture
 from efgan.exhibits.runs import Runs
-from efgan.exhibits.wild import photo_examples, wild_examples
+from efgan.exhibits.wild import photo_triplets, wild_examples
+from efgan.experiments import find_experiment
 from efgan.grids import COLOURS, Box, Picture, image_grid, save_figure
 from efgan.paper import DATASET_OF_ROLE, find_exhibit
 
@@ -33,6 +36,7 @@ TASKS: dict[str, list[tuple[str, str]]] = {
     "figure_8": [("neutral", "happy"), ("angry", "surprised"), ("happy", "sad"), ("surprised", "disgusted"),
                  ("sad", "happy"), ("neutral", "angry")],
 }  # fmt: skip
+PHOTO_TASKS = ("surprised", "angry")  # of figure 8's photos
 STEPS = 6  # columns of figure 7 after the input; our decision
 TARGET = "The target is the person's own face with that expression."
 DRAWN = "Faces are drawn by seed, not by hand."
@@ -195,36 +199,49 @@ def figure_7(runs: Runs, out: Path | None = None) -> Figure:
     return _save(figure, runs, "figure_7", out)
 
 
-def figure_8(runs: Runs, out: Path | None = None) -> Figure:
-    """Wild faces: people, light and backgrounds that training never saw, in triplets.
+def figure_8(
+    runs: Runs, out: Path | None = None, *, run: Path | str | None = None, photos: Sequence[Path | str] = ()
+) -> Figure:
+    """Wild faces in triplets: input, an image with the desired expression, edit.
 
-    Args and Raises as `figure_1`. Source: paper figure 8, which uses AffectNet photographs; these are rendered, but for
-    one photograph that every user has.
+    Args:
+        runs: where the runs are.
+        out: as `figure_1`.
+        run: the model, e.g. of `cascade_ef_gan_wild`; by default the Cascade EF-GAN in RaFD's role.
+        photos: files of photos; none = `skimage.data.astronaut()`.
+
+    Raises:
+        UserError: as `figure_1`; or a photo cannot be read or shows no face.
+
+    Source: paper figure 8, which uses AffectNet; without it the faces are rendered, but for the photos.
     """
-    rows: list[list[Picture | None]] = []
-    labels: tuple[list[str], list[str]] = ([], [])
-    says = ""
-    if runs.family == "synthetic":
-        examples = wild_examples(runs, TASKS["figure_8"])
-        edited = runs.edit("rafd", "cascade_ef_gan", examples).image
-        triplets = [list(t) for t in zip(to_float(examples.images), to_float(examples.targets), edited, strict=True)]
-        half = len(triplets) // 2
-        rows += [triplets[k] + triplets[k + half] for k in range(half)]
-        labels = examples.labels[:half], examples.labels[half:]
-        says = (
-            "Triplets: input, the same person rendered with the desired expression, edit. Rendered people that are "
-            "in no set, under light and backgrounds that are in no set; no fine-tuning on such faces. Last row: "
-        )
-    photo = photo_examples(runs, ("surprised", "angry"))
-    edited = runs.edit("rafd", "cascade_ef_gan", photo).image
-    rows.append([to_float(photo.images[0]), None, edited[0], to_float(photo.images[1]), None, edited[1]])
-    says += ("a photograph (NASA, public domain) whose AUs are assumed; no photograph of the desired expression. "
-             + runs.describe(*find_exhibit("figure_8").runs, shown="Model trained on"))  # fmt: skip
+    editor = load_editor(run) if run else runs.run("rafd", "cascade_ef_gan").editor
+    examples = wild_examples(editor, TASKS["figure_8"])
+    cells: list[tuple[Sequence[Picture | None], str]] = []
+    if examples is not None and len(examples):
+        edited = editor.edit_batch(examples.images, examples.source_aus, examples.target_aus).image
+        triplets = zip(to_float(examples.images), to_float(examples.targets), edited, strict=True)
+        cells += zip(triplets, examples.labels, strict=True)
+    own = ""
+    for expression in PHOTO_TASKS:
+        shown, photo = photo_triplets(editor, photos, expression)
+        cells += [(triplet, f"photo\n→ {expression}") for triplet in shown]
+        own = photo.aus_from
+    cells += [((None, None, None), "")] * (len(cells) % 2)
+    pairs = list(zip(cells[::2], cells[1::2], strict=True))
+    config, experiment = editor.config, find_experiment(editor.config.experiment)
+    shown_set = "No AffectNet is there." if examples is None else "Other people show the desired expression."
+    if config.data.synthetic:
+        shown_set = "Rendered people, light and backgrounds that are in no set, the same person with the expression."
+    caption = (f"Triplets: input, image with the desired expression, edit. {shown_set} Photos "
+               f"({'given' if photos else 'NASA, public domain'}) have no image of it; their AUs are those of {own}. "
+               f"{experiment.method}, trained on {config.data.dataset}, preset {config.preset}, "
+               f"seed {config.seed}.")  # fmt: skip
     figure = image_grid(
-        rows, title=_title("figure_8"), column_labels=["input", "desired", "edited"] * 2,
-        caption=says[0].upper() + says[1:], column_groups=[("", 3), ("", 3)],
-        row_labels=[*labels[0], photo.labels[0]], right_labels=[*labels[1], photo.labels[1]],
-        cell=_cell(photo.images.shape[-1], 256),
+        [[*left, *right] for (left, _), (right, _) in pairs], title=_title("figure_8"), caption=caption,
+        column_labels=["input", "desired", "edited"] * 2, column_groups=[("", 3), ("", 3)],
+        row_labels=[label for (_, label), _ in pairs], right_labels=[label for _, (_, label) in pairs],
+        cell=_cell(config.data.image_size, 256),
     )  # fmt: skip
     return _save(figure, runs, "figure_8", out)
 

@@ -19,6 +19,7 @@ from efgan.exhibits.runs import Run, Runs
 from efgan.exhibits.tables import build_table
 from efgan.experiments import EXPERIMENTS, reproduce_command
 from efgan.grids import DPI
+from efgan.models.classifiers import estimator_name
 from efgan.models.local_focus import REGIONS
 from efgan.paper import CITATION, EXHIBITS, EXPERIMENT_ORDER, Exhibit
 from efgan.provenance import write_atomic
@@ -180,7 +181,8 @@ def _au_errors(all_runs: Sequence[Run]) -> list[tuple[str, str, dict[str, float]
     for run in all_runs:
         if not run.experiment.trains:
             estimator = run.metrics.get("au_estimator", {})
-            rows.append((run.dataset, "AU estimator on real test faces",
+            name = estimator_name(synthetic=run.config.data.synthetic)
+            rows.append((run.dataset, f"{name} on real test faces",
                          {au: MAX_INTENSITY * values["mae"] for au, values in estimator.items()}))  # fmt: skip
     for dataset, method, metrics in _labelled(all_runs):
         errors = metrics.get("au_mae_per_au", {})

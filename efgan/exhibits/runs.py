@@ -96,13 +96,14 @@ class Run:
         if not self.experiment.trains:
             return 0
         train = self.config.train
-        return train.cascade_iterations if self.experiment.cascaded else train.iterations
+        return train.cascade_iterations if self.experiment.initialised_from else train.iterations
 
     @property
     def budget(self) -> str:
         """Generator updates, those of the run it starts from first: "700 + 150"."""
-        if self.experiment.cascaded:
-            return f"{self.config.train.iterations} + {self.own_iterations}"
+        if self.experiment.initialised_from:
+            earlier = f"{self.config.train.iterations}" + f" + {self.own_iterations}" * self.experiment.fine_tunes
+            return f"{earlier} + {self.own_iterations}"
         return str(self.own_iterations)
 
 

@@ -1,40 +1,73 @@
-"""The wild faces of figure 8: rendered people, light and backgrounds that no set holds, and one real photograph."""
+"""The wild faces of figure 8: AffectNet's photographs or rendered people of no set, and photos of the user's."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from efgan.config import find_preset
+from efgan.data import load_faces
 from efgan.data.action_units import RAFD_EXPRESSIONS
-from efgan.errors import UserError
-from efgan.exhibits.runs import Examples, Runs
+from efgan.data.crop import align_face, read_photo
+from efgan.data.faces import FaceSet
+from efgan.data.landmarks import detect_landmarks
+from efgan.data.splits import split_faces
+from efgan.editing.editor import Editor
+from efgan.editing.wild import EditedPhoto, edit_photo
+from efgan.exhibits.runs import Examples
+from efgan.grids import Picture
 
 PEOPLE_SEED = 8_000_008  # a family of people that no embedded set draws from
-# Where the face lies in `skimage.data.astronaut()` (NASA, public domain): eyes and mouth as high as in the sets.
-_PHOTO_TOP, _PHOTO_LEFT, _PHOTO_SIDE = 46, 154, 140
+# Eyes, nose base and mouth in `skimage.data.astronaut()` (NASA, public domain): this photo needs no detector.
+_ASTRONAUT = ((36, 42, 204, 102), (42, 48, 247, 105), (31, 36, 224, 129), (48, 68, 224, 146))  # first, end, x, y
 _RENDERED = 128  # pixels, as the embedded sets are rendered before they are resized
+_SHOWN = 256  # pixels of a photo's face
+Triplet = tuple[Picture, Picture | None, Picture]
 
 
-def wild_examples(runs: Runs, tasks: Sequence[tuple[str, str]]) -> Examples:
+def wild_examples(editor: Editor, tasks: Sequence[tuple[str, str]]) -> Examples | None:
+    """Wild faces with another face of the wanted expression: AffectNet's where it lies in the run's data folder, else
+    rendered ones; None for a run on real data without AffectNet.
+
+    Source: paper 4.5 and figure 8 use AffectNet; its stand-in is our decision.
+    """
+    data = editor.config.data
+    if data.data_root and (Path(data.data_root) / "affectnet").is_dir():
+        affectnet = find_preset(editor.config.preset).data("affectnet", data_root=data.data_root)
+        faces = load_faces(replace(affectnet, image_size=data.image_size))
+        return affectnet_examples(faces.subset(split_faces(faces, affectnet).test), tasks, seed=editor.config.seed)
+    return rendered_examples(tasks, size=data.image_size, seed=editor.config.seed) if data.synthetic else None
+
+
+def affectnet_examples(faces: FaceSet, tasks: Sequence[tuple[str, str]], *, seed: int) -> Examples:
+    """One photo per task, drawn by seed; the desired image is another person's photo with the wanted expression.
+
+    Tasks whose expressions the faces do not show are left out.
+    """
+    order = torch.randperm(len(faces), generator=torch.Generator().manual_seed(seed))
+    shown = {name: order[faces.expression[order] == k].tolist() for k, name in enumerate(faces.expression_names)}
+    pairs = [(shown[s].pop(), shown[t].pop(), (s, t)) for s, t in tasks if shown.get(s) and shown.get(t)]
+    source, target = (torch.tensor([pair[side] for pair in pairs], dtype=torch.int64) for side in (0, 1))
+    return Examples(
+        images=faces.images[source], targets=faces.images[target], source_aus=faces.aus[source],
+        target_aus=faces.aus[target], target_expression=faces.expression[target], tasks=[task for *_, task in pairs],
+        names=[(faces.names[s], faces.names[t]) for s, t, _ in pairs],
+    )  # fmt: skip
+
+
+def rendered_examples(tasks: Sequence[tuple[str, str]], *, size: int, seed: int) -> Examples:
     """Unseen people under unseen light and background, one person per (source, target) expression.
 
     The desired image is the same person in the same view with the target expression.
-
-    Raises:
-        UserError: the runs are of real data; their wild photographs are not part of this version.
-
-    Source: paper 4.5 and figure 8 use AffectNet photographs; these are synthetic, our stand-in.
     """
-    if runs.family != "synthetic":
-        raise UserError("figure 8 of real data needs AffectNet photographs, which this version cannot read; "
-                        "the synthetic family draws it: efgan reproduce --dataset synthetic")  # fmt: skip
-    size = runs.run("rafd", "cascade_ef_gan").config.data.image_size
     from efgan.data.synthetic.recipes import expression_sides
 
     sides = [[expression_sides(expression) for expression in task] for task in tasks]
     aus = [[both.mean(0) for both in pair] for pair in sides]
-    pictures = [[_render(runs.seed, k, both, size) for both in pair] for k, pair in enumerate(sides)]
+    pictures = [[_render(seed, k, both, size) for both in pair] for k, pair in enumerate(sides)]
     return Examples(
         images=torch.stack([source for source, _ in pictures]), targets=torch.stack([t for _, t in pictures]),
         source_aus=torch.tensor(np.stack([source for source, _ in aus])),
@@ -44,25 +77,38 @@ def wild_examples(runs: Runs, tasks: Sequence[tuple[str, str]]) -> Examples:
     )  # fmt: skip
 
 
-def photo_examples(runs: Runs, targets: Sequence[str]) -> Examples:
-    """A real photograph of a smiling person, edited towards some expressions.
+def photo_triplets(editor: Editor, photos: Sequence[Path | str], expression: str) -> tuple[list[Triplet], EditedPhoto]:
+    """The faces of photos with an expression of the presets, cut out at the photos' own resolution.
 
-    Nobody measured its AUs: those of the embedded sets' "happy" are assumed. `targets` holds the input again, as
-    there is no photograph of the desired expression.
+    Args:
+        editor: the model, with an AU estimator beside its run.
+        photos: files; none = the portrait of an astronaut that comes with scikit-image.
+        expression: the wanted one.
+
+    Returns:
+        (photo, None, edit) per face: there is no photo of the desired expression; and the last edited photo.
     """
+    triplets: list[Triplet] = []
+    for photo, landmarks in [_read(path) for path in photos] or [_astronaut()]:
+        edited = edit_photo(editor, photo, expression=expression, landmarks=landmarks)
+        for points in landmarks:
+            crop = align_face(points, _SHOWN)
+            triplets.append((crop.apply(photo), None, crop.apply(edited.image)))
+    return triplets, edited
+
+
+def _read(path: Path | str) -> tuple[np.ndarray, list[np.ndarray]]:
+    photo = read_photo(path)
+    return photo, detect_landmarks(photo)
+
+
+def _astronaut() -> tuple[np.ndarray, list[np.ndarray]]:
     from skimage.data import astronaut
 
-    rows, columns = (slice(start, start + _PHOTO_SIDE) for start in (_PHOTO_TOP, _PHOTO_LEFT))
-    size = runs.run("rafd", "cascade_ef_gan").config.data.image_size
-    images = _resized(astronaut()[rows, columns], size).expand(len(targets), -1, -1, -1)
-    from efgan.data.synthetic.recipes import expression_sides
-
-    aus = torch.tensor(np.stack([expression_sides(name).mean(0) for name in ("happy", *targets)]))
-    return Examples(
-        images=images, targets=images, source_aus=aus[:1].expand(len(targets), -1), target_aus=aus[1:],
-        target_expression=torch.tensor([RAFD_EXPRESSIONS.index(target) for target in targets]),
-        tasks=[("happy", target) for target in targets], names=[("astronaut", "none")] * len(targets),
-    )  # fmt: skip
+    landmarks = np.zeros((68, 2))
+    for first, end, *place in _ASTRONAUT:
+        landmarks[first:end] = place
+    return astronaut(), [landmarks]
 
 
 def _render(seed: int, person: int, sides: np.ndarray, size: int) -> torch.Tensor:

@@ -39,6 +39,8 @@ def build_generator(
     single = EXPERIMENTS[experiment].initialised_from
     if single is None:
         raise ValueError(f"experiment {experiment!r} has no generator")
+    if EXPERIMENTS[experiment].fine_tunes:
+        return build_generator(single, config, image_size=image_size, num_classes=num_classes, boxes=boxes)
     stages = [
         build_generator(single, config, image_size=image_size, num_classes=num_classes, boxes=boxes)
         for _ in range(config.stages)

@@ -111,6 +111,11 @@ class AUEstimator(nn.Module):
         return torch.sigmoid(self.backbone(images))
 
 
+def estimator_name(*, synthetic: bool) -> str:
+    """What the AU estimator is called wherever its output is shown: it is not OpenFace."""
+    return f"efgan's AU estimator ({'synthetic' if synthetic else 'OpenFace'}-trained)"
+
+
 def build_classifier(config: EvalConfig, num_classes: int, *, seed: int = 0) -> ExpressionClassifier:
     """An untrained expression classifier; the same weights for the same seed, on any device."""
     with torch.random.fork_rng():

@@ -16,7 +16,7 @@ from efgan.data.batches import Batch, BatchSampler
 from efgan.data.faces import FaceSet, to_float
 from efgan.data.splits import Split, save_split, split_faces
 from efgan.errors import UserError
-from efgan.experiments import find_experiment, run_config, run_folder
+from efgan.experiments import find_experiment, pretraining_datasets, run_config, run_folder
 from efgan.models import build_generator
 from efgan.models.cascade import CascadeEFGAN
 from efgan.models.discriminator import Critic
@@ -64,11 +64,21 @@ def train_run(
     if not find_experiment(experiment).trains:
         raise UserError(f"experiment {experiment!r} trains no generator: evaluate it instead")
     folder = run_folder(root, preset, dataset, experiment, seed)
-    seed_everything(seed)
+    return train_faces(folder, config, load_faces(config.data), start=_initial_weights(root, config))
+
+
+def train_faces(folder: Path, config: RunConfig, faces: FaceSet, *, start: list[Path]) -> Path:
+    """`train_run` for faces at hand.
+
+    Args:
+        folder: of the run.
+        config: its configuration.
+        faces: the whole set, of the configuration's image size.
+        start: weights of the generator and the critic to start from; empty for none.
+    """
+    seed_everything(config.seed)
     device = pick_device()
-    faces = load_faces(config.data)
     parts = split_faces(faces, config.data)
-    start = _initial_weights(root, config)
     origin: dict[str, Any] = {
         "data_hash": faces.data_hash(), "split_hash": parts.hash, "inputs": [sha256_of(path) for path in start],
     }  # fmt: skip
@@ -164,25 +174,33 @@ def _set_aside_other_work(folder: Path, config: RunConfig, origin: dict[str, Any
 
 
 def _initial_weights(root: Path | str, config: RunConfig) -> list[Path]:
-    """The files a cascade starts from: generator and critic of the trained single-stage run.
+    """The files a run starts from: generator and critic of the experiment its row names.
+
+    A cascade starts from the single stage on its own faces, the fine-tuning on wild images from the cascade on both
+    sets together (paper 3.3, 4.5).
 
     Raises:
         UserError: that run is not trained, or was trained on other data or with other sizes.
     """
-    single = find_experiment(config.experiment).initialised_from
+    entry = find_experiment(config.experiment)
+    single = entry.initialised_from
     if single is None:
         return []
-    folder = run_folder(root, config.preset, config.data.dataset, single, config.seed)
-    remedy = (f"run `efgan train {single} --preset {config.preset} --dataset {config.data.dataset} "
-              f"--split {config.data.split} --seed {config.seed}` first")  # fmt: skip
-    paths = [folder / WEIGHTS, folder / CRITIC]
-    if not all(path.exists() for path in paths):
+    datasets = pretraining_datasets(config.data.dataset) if entry.fine_tunes else (config.data.dataset,)
+    folders = [run_folder(root, config.preset, dataset, single, config.seed) for dataset in datasets]
+    found = [[folder / WEIGHTS, folder / CRITIC] for folder in folders]
+    found = [paths for paths in found if all(path.exists() for path in paths)]
+    remedy = (f"run `efgan train {single} --preset {config.preset} --dataset {datasets[-1]} "
+              f"{'' if entry.fine_tunes else f'--split {config.data.split} '}--seed {config.seed}` first")  # fmt: skip
+    if not found:
         raise UserError(f"{config.experiment} starts from a trained {single}, which is not there: {remedy}")
+    folder = found[0][0].parent
     start = read_config(folder)
-    if (start.data, start.model) != (config.data, config.model):
+    same_faces = start.data.image_size == config.data.image_size if entry.fine_tunes else start.data == config.data
+    if not same_faces or start.model != config.model:
         raise UserError(f"{config.experiment} starts from {folder}, which was trained on another split or with other "
                         f"settings: {remedy}")  # fmt: skip
-    return paths
+    return found[0]
 
 
 def _build_trainer(
@@ -205,8 +223,9 @@ def _build_trainer(
     batch_size, iterations, learning_rate = train.batch_size, train.iterations, train.optim.learning_rate
     critic_warmup = train.critic_warmup
     if isinstance(generator, CascadeEFGAN):
-        _start_cascade(generator, critic, start)
-        if not (folder / "checkpoint.safetensors").exists():  # else it comes from there
+        entry = find_experiment(config.experiment)
+        _start_cascade([generator] if entry.fine_tunes else list(generator.stages), critic, start)
+        if entry.cascaded and not (folder / "checkpoint.safetensors").exists():  # else it comes from there
             natural = training_faces.aus[training_faces.expression >= 0]
             manifest.record["notes"]["interpolator"] = train_interpolator(generator.interpolator, natural, train, rng)
         generator.interpolator.requires_grad_(False)
@@ -223,11 +242,13 @@ def _build_trainer(
     )  # fmt: skip
 
 
-def _start_cascade(generator: CascadeEFGAN, critic: Critic, paths: list[Path]) -> None:
-    """Every stage starts from the trained single-stage generator, the critic from its critic (paper 3.3)."""
-    single = unpack("generator", load_tensors(paths[0])[0])
-    for stage in generator.stages:
-        load_weights(stage, single, paths[0])
+def _start_cascade(parts: list[nn.Module], critic: Critic, paths: list[Path]) -> None:
+    """Every stage starts from the trained single-stage generator, the critic from its critic (paper 3.3); the
+    fine-tuning on wild images has one part, the whole cascade.
+    """
+    trained = unpack("generator", load_tensors(paths[0])[0])
+    for part in parts:
+        load_weights(part, trained, paths[0])
     load_weights(critic, unpack("critic", load_tensors(paths[1])[0]), paths[1])
 
 

@@ -2,13 +2,19 @@
 
 import math
 from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from efgan.data.faces import to_float
+from efgan.data.photometry import photograph
 from efgan.progress import track
+
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def augment(images: Tensor, *, shift: int, brightness: float, contrast: float) -> Tensor:
@@ -39,7 +45,7 @@ def augment(images: Tensor, *, shift: int, brightness: float, contrast: float) -
 def fit(
     model: nn.Module, images: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor], *,
     epochs: float, seed: int, learning_rate: float = 4e-3, batch_size: int = 32, weight_decay: float = 0.05,
-    device: torch.device | None = None, description: str = "training",
+    device: torch.device | None = None, description: str = "training", for_photos: bool = False,
 ) -> list[float]:  # fmt: skip
     """Trains `model` in place with AdamW and a one-cycle learning rate, and leaves it in eval mode.
 
@@ -54,6 +60,8 @@ def fit(
             same number of updates.
         seed: of shuffling, augmentation and dropout.
         device: where to train; the images' by default.
+        for_photos: vary light, camera, skin and crop as photos do (`photograph`), instead of brightness, contrast
+            and whole-pixel shifts alone.
 
     Returns:
         the mean loss of each pass.
@@ -81,7 +89,10 @@ def fit(
             rows = order[(update % per_epoch) * batch_size :][:batch_size]
             if len(rows) == 1 and len(images) > 1:  # batch norm needs two
                 rows = order[-2:]
-            batch = augment(images[rows], shift=shift, brightness=0.15, contrast=0.2)
+            if for_photos:
+                batch = photograph(augment(images[rows], shift=0, brightness=0.0, contrast=0.0))
+            else:
+                batch = augment(images[rows], shift=shift, brightness=0.15, contrast=0.2)
             value = loss(model(batch), targets[rows])
             optimiser.zero_grad(set_to_none=True)
             value.backward()
@@ -112,6 +123,18 @@ def predict(model: nn.Module, images: Tensor, *, batch_size: int = 128) -> Tenso
     device = next(model.parameters()).device
     model.eval()
     return torch.cat([model(to_float(batch.to(device))).float().cpu() for batch in images.split(batch_size)])
+
+
+def load_net(net: Net, path: Path, device: torch.device) -> Net:
+    """Reads weights into a network, frozen and in eval mode on the device.
+
+    Raises:
+        FileNotFoundError: there is no such file. SafetensorError, RuntimeError: it is damaged or of another network.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(2, "missing", str(path))
+    net.load_state_dict(load_file(path))
+    return net.to(device).eval().requires_grad_(False)
 
 
 def smoothed_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,0 +1,251 @@
+"""Photos of any size: zero edits change nothing, no edit reaches beyond the crop, requests become AUs."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import BOXES
+from PIL import Image
+from skimage.data import astronaut
+
+from efgan.config import EvalConfig, ModelConfig, to_json
+from efgan.data.action_units import AU_NAMES
+from efgan.data.crop import read_photo
+from efgan.data.landmarks import detect_landmarks
+from efgan.editing.editor import Editor
+from efgan.editing.own_aus import estimate_aus, own_aus
+from efgan.editing.wild import EditedPhoto, edit_photo, edit_sequence, save_photo
+from efgan.errors import UserError
+from efgan.experiments import run_config, run_folder
+from efgan.models import build_generator
+from efgan.models.classifiers import build_au_estimator
+from efgan.training.checkpoint import save_tensors
+from efgan.training.run import TrainedRun
+
+NEUTRAL = np.zeros(17, np.float32)
+
+
+def editor_of(folder, experiment: str = "baseline", *, attention: float | None = None) -> Editor:
+    """An untrained editor of 64 px; `attention` fixes eq. (1)'s map, 0 = copy, 1 = repaint."""
+    config = replace(run_config("smoke", "synthetic_rafd", experiment, 0), model=ModelConfig(width=4, blocks=1))
+    torch.manual_seed(0)
+    names = ("neutral", "angry", "contemptuous", "disgusted", "fearful", "happy", "sad", "surprised")
+    generator = build_generator(experiment, config.model, image_size=64, num_classes=8, boxes=BOXES).eval()
+    if attention is not None:
+        generator.branch.backbone.register_forward_hook(
+            lambda _, __, out: torch.cat([out[:, :3], torch.full_like(out[:, 3:], 200 * attention - 100)], 1)
+        )
+    state = {"expression_names": names, "boxes": {name: list(box) for name, box in BOXES.items()}}
+    return Editor(TrainedRun(generator=generator, config=config, state=state), folder, torch.device("cpu"))
+
+
+def photo_with_faces(*centres: tuple[float, float], scale: float = 1.0, size: tuple[int, int] = (200, 320)):
+    """Noise, and the landmarks of upright faces at these places of it."""
+    photo = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    face = np.zeros((68, 2))
+    face[36:42], face[42:48], face[31:36], face[48:68] = (-14, -12), (14, -12), (0, 8), (0, 20)
+    return photo, [face * scale + centre for centre in centres]
+
+
+def inside(edited: EditedPhoto) -> np.ndarray:
+    """H×W, True where a pixel's centre lies in a crop."""
+    height, width = edited.photo.shape[:2]
+    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    points = np.stack([x.ravel(), y.ravel()], 1)
+    covered = [((p := face.crop.transform(points)) > 0).all(1) & (p < face.crop.size).all(1) for face in edited.faces]
+    return np.any(covered, 0).reshape(height, width)
+
+
+PLACES = pytest.mark.parametrize(("centre", "scale"), [
+    ((160, 100), 1.0), ((160, 100), 0.31), ((161.3, 99.2), 2.7), ((4, 6), 1.2), ((318, 195), 0.8), ((160, 100), 0.05),
+])  # fmt: skip
+
+
+@PLACES
+def test_zero_attention_returns_the_photo_exactly(tmp_path, centre, scale):
+    """Crop, edit with zero attention, paste back: every byte as it was, wherever and however large the face is."""
+    photo, landmarks = photo_with_faces(centre, scale=scale)
+    editor = editor_of(tmp_path, attention=0.0)
+    edited = edit_photo(editor, photo, expression="happy", source_aus=NEUTRAL, landmarks=landmarks)
+    assert np.array_equal(edited.image, photo)
+
+
+@PLACES
+def test_any_edit_stays_inside_the_crop(tmp_path, centre, scale):
+    """Even one that repaints everything leaves all bytes outside alone, and does change the inside."""
+    photo, landmarks = photo_with_faces(centre, scale=scale)
+    editor = editor_of(tmp_path, attention=1.0)
+    edited = edit_photo(editor, photo, expression="happy", source_aus=NEUTRAL, landmarks=landmarks)
+    changed = (edited.image != photo).any(2)
+    assert not changed[~inside(edited)].any()
+    assert changed.any() or scale < 0.1
+
+
+def test_the_seam_fades(tmp_path):
+    """The outermost pixels of the crop hardly change, the middle does: no edge is seen."""
+    photo, landmarks = photo_with_faces((160, 100))
+    photo[:] = 128
+    editor = editor_of(tmp_path, attention=1.0)
+    edited = edit_photo(editor, photo, expression="happy", source_aus=NEUTRAL, landmarks=landmarks)
+    change = np.abs(edited.image.astype(int) - photo).max(2)
+    crop = edited.faces[0].crop
+    left, top, right, bottom = crop._bounds()
+    rim = np.concatenate([change[top:bottom, left + 1], change[top + 1, left:right]])
+    assert rim.max() <= 0.05 * change.max() + 1
+
+
+def test_one_or_all_faces(tmp_path):
+    """`face` counts from the left and edits that one alone; None edits all; another number is told."""
+    photo, landmarks = photo_with_faces((80, 100), (240, 100), scale=0.8)
+    editor = editor_of(tmp_path, attention=1.0)
+    changed = {
+        face: (edit_photo(editor, photo, expression="sad", source_aus=NEUTRAL, landmarks=landmarks, face=face).image
+               != photo).any(2)
+        for face in (1, 2, None)
+    }  # fmt: skip
+    assert changed[1][:, :160].any() and not changed[1][:, 160:].any()
+    assert changed[2][:, 160:].any() and not changed[2][:, :160].any()
+    assert (changed[None] == (changed[1] | changed[2])).all()
+    with pytest.raises(UserError, match="there is no face 3: 2 found"):
+        edit_photo(editor, photo, expression="sad", source_aus=NEUTRAL, landmarks=landmarks, face=3)
+
+
+def test_requests_become_aus(tmp_path):
+    """A preset sets all 17, `aus` sets single ones, `relative` adds to the result; what nothing names stays."""
+    photo, landmarks = photo_with_faces((160, 100))
+    own = np.full(17, 1.5, np.float32)
+    editor = editor_of(tmp_path)
+
+    def wanted(**request) -> dict[str, float]:
+        edited = edit_photo(editor, photo, source_aus=own, landmarks=landmarks, **request)
+        return edited.faces[0].edit.target_aus
+
+    assert wanted(aus={"AU12": 4.0}) == dict.fromkeys(AU_NAMES, 1.5) | {"AU12": 4.0}
+    assert wanted(relative={"AU04": 2.0, "AU25": -5.0}) == dict.fromkeys(AU_NAMES, 1.5) | {"AU04": 3.5, "AU25": 0.0}
+    happy = wanted(expression="happy", intensity=1.0, aus={"AU01": 1.0}, relative={"AU12": 1.0})
+    expected = dict.fromkeys(AU_NAMES, 0.0) | {"AU12": 4.0, "AU25": 3.0, "AU06": 1.5, "AU01": 1.0}
+    assert happy == pytest.approx(expected, abs=1e-5)
+    assert set(wanted(expression="neutral").values()) == {0.0}
+
+
+@pytest.mark.parametrize(("request_", "message"), [
+    ({}, "nothing to edit: name an expression or AUs"),
+    ({"expression": "jolly"}, "unknown expression 'jolly': choose one of neutral, angry"),
+    ({"expression": "happy", "intensity": 2.0}, "intensity 2 is out of range: 0 (neutral) to 1.67"),
+    ({"aus": {"AU99": 1.0}}, "unknown Action Unit 'AU99': choose among AU01"),
+    ({"aus": {"AU12": 6.0}}, "AU12=6 is out of range: 0 to 5"),
+    ({"relative": {"AU12": -6.0}}, "AU12=-6 is out of range: -5 to 5"),
+])  # fmt: skip
+def test_a_wrong_request_is_told_before_any_work(tmp_path, request_, message):
+    """What was wrong and what is accepted."""
+    photo, landmarks = photo_with_faces((160, 100))
+    with pytest.raises(UserError) as error:
+        edit_photo(editor_of(tmp_path), photo, landmarks=landmarks, **request_)
+    assert message in str(error.value)
+
+
+def test_stargan_needs_an_expression(tmp_path):
+    """It edits towards a class; its animation is refused."""
+    photo, landmarks = photo_with_faces((160, 100))
+    editor = editor_of(tmp_path, "stargan")
+    with pytest.raises(UserError, match="name one with --expression"):
+        edit_photo(editor, photo, aus={"AU12": 3.0}, source_aus=NEUTRAL, landmarks=landmarks)
+    edited = edit_photo(editor, photo, expression="happy", source_aus=NEUTRAL, landmarks=landmarks)
+    with pytest.raises(UserError, match="no way between two expressions"):
+        next(edit_sequence(editor, edited, 3))
+
+
+def test_a_sequence_goes_from_the_photo_to_the_edit(tmp_path):
+    """As many pictures as asked for; the first is the photo, the last the edit."""
+    photo, landmarks = photo_with_faces((160, 100))
+    editor = editor_of(tmp_path, attention=1.0)
+    edited = edit_photo(editor, photo, expression="happy", source_aus=NEUTRAL, landmarks=landmarks)
+    frames = list(edit_sequence(editor, edited, 4))
+    assert len(frames) == 4
+    assert np.array_equal(frames[0], photo) and np.array_equal(frames[-1], edited.image)
+    with pytest.raises(UserError, match="at least 2"):
+        next(edit_sequence(editor, edited, 1))
+
+
+def trained_estimator(root, dataset: str = "synthetic_rafd"):
+    """A `controls` run with an untrained estimator."""
+    folder = run_folder(root, "smoke", dataset, "controls", 0)
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(to_json(run_config("smoke", dataset, "controls", 0)))
+    save_tensors(
+        folder / "au_estimator.safetensors", build_au_estimator(EvalConfig(classifier="small")).state_dict(), {}
+    )
+    rows = {"AU01": {"correlation": 0.8}, "AU02": {"correlation": 0.6}, "AU04": {"correlation": None}}
+    (folder / "metrics.json").write_text(json.dumps({"au_estimator": rows}))
+    return folder
+
+
+def test_unmeasured_faces_are_estimated_by_our_named_estimator(tmp_path):
+    """Own AUs come from the run's `controls`, under efgan's name, with the quality it has on unseen people."""
+    folder = run_folder(tmp_path, "smoke", "synthetic_rafd", "baseline", 0)
+    editor = editor_of(folder)
+    image = np.zeros((64, 64, 3), np.uint8)
+    with pytest.raises(UserError, match=r"no AU estimator beside this run.*efgan run-notebook 03_evaluate"):
+        estimate_aus(editor, [image])
+    trained_estimator(tmp_path)
+    aus, name = estimate_aus(editor, [image, image])
+    assert aus.shape == (2, 17) and (aus >= 0).all() and (aus <= 5).all()
+    assert name == "efgan's AU estimator (synthetic-trained), mean r 0.70 on unseen people of synthetic_rafd"
+
+
+@pytest.mark.parametrize("separator", [",", ", "])
+def test_openface_gives_aus_and_landmarks(tmp_path, separator):
+    """Both vintages of header; faces from left to right, no detector needed."""
+    names = [f"{axis}_{k}" for axis in "xy" for k in range(68)] + [f"{code}_r" for code in AU_NAMES]
+    rows = [[offset + k for k in range(136)] + [value] * 17 for offset, value in ((100, 2.5), (0, 1.0))]
+    path = tmp_path / "photo.csv"
+    path.write_text("\n".join([separator.join(["face", *names]), *(",".join(map(str, [0, *row])) for row in rows)]))
+    aus, landmarks = own_aus(path, neutral=False)
+    assert aus.tolist() == [[1.0] * 17, [2.5] * 17]
+    assert landmarks[1][67].tolist() == [167.0, 235.0]
+    for given, message in ((tmp_path / "none.csv", "not an OpenFace CSV"), (path, "contradict each other")):
+        with pytest.raises(UserError, match=message):
+            own_aus(given, neutral=given == path)
+    assert own_aus(None, neutral=False) == (None, None)
+    assert own_aus(None, neutral=True)[0].tolist() == [0.0] * 17
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_saved_photos_are_read_back(tmp_path, suffix):
+    """PNG to the byte, the others nearly; other kinds are refused."""
+    path = save_photo(astronaut(), tmp_path / f"out{suffix}")
+    difference = np.abs(read_photo(path).astype(int) - astronaut())
+    assert difference.mean() < (1e-9 if suffix == ".png" else 4)
+    with pytest.raises(UserError, match=r"choose \.png, \.jpg or \.webp"):
+        save_photo(astronaut(), tmp_path / "out.bmp")
+
+
+@pytest.mark.parametrize("width", [200, 512, 3000])
+def test_the_astronaut_is_found_at_any_size(width):
+    """Small, usual and large: one face, its eyes and mouth where they are in the photo."""
+    pytest.importorskip("dlib")
+    photo = np.asarray(Image.fromarray(astronaut()).resize((width, width), Image.Resampling.LANCZOS))
+    (landmarks,) = detect_landmarks(photo)
+    found = [landmarks[group].mean(0) * 512 / width for group in (slice(36, 42), slice(42, 48), slice(48, 68))]
+    for point, expected in zip(found, [(204, 102), (247, 105), (224, 146)], strict=True):
+        assert np.abs(point - expected).max() < 4
+
+
+def test_no_face_is_told():
+    """Noise holds nobody."""
+    pytest.importorskip("dlib")
+    with pytest.raises(UserError, match="no face found"):
+        detect_landmarks(photo_with_faces()[0])
+
+
+def test_a_missing_extra_is_told(monkeypatch):
+    """With the command that installs it."""
+    from efgan.data import landmarks
+
+    landmarks._load_models.cache_clear()
+    monkeypatch.setattr(landmarks, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"pip install .*'\.\[wild\]'"):
+        detect_landmarks(astronaut())
+    landmarks._load_models.cache_clear()
