@@ -230,13 +230,14 @@ def figure_8(
     cells += [((None, None, None), "")] * (len(cells) % 2)
     pairs = list(zip(cells[::2], cells[1::2], strict=True))
     config, experiment = editor.config, find_experiment(editor.config.experiment)
+    kind = "embedded synthetic faces" if config.data.synthetic else "photographs"
     shown_set = "No AffectNet is there." if examples is None else "Other people show the desired expression."
     if config.data.synthetic:
         shown_set = "Rendered people, light and backgrounds that are in no set, the same person with the expression."
     caption = (f"Triplets: input, image with the desired expression, edit. {shown_set} Photos "
                f"({'given' if photos else 'NASA, public domain'}) have no image of it; their AUs are those of {own}. "
-               f"{experiment.method}, trained on {config.data.dataset}, preset {config.preset}, "
-               f"seed {config.seed}.")  # fmt: skip
+               f"{experiment.method}, trained on {config.data.dataset} ({kind}, {config.data.split} split, "
+               f"{config.data.image_size} px), preset {config.preset}, seed {config.seed}.")  # fmt: skip
     figure = image_grid(
         [[*left, *right] for (left, _), (right, _) in pairs], title=_title("figure_8"), caption=caption,
         column_labels=["input", "desired", "edited"] * 2, column_groups=[("", 3), ("", 3)],
