@@ -158,7 +158,7 @@ def test_a_set_without_any_usable_photo_says_what_to_do(tmp_path):
     """The exact OpenFace command, and where to run it."""
     faces = rendered_somewhere()
     write_photo(tmp_path / "rafd" / f"{rafd_name(0, 'happy')}.jpg", faces, 0)
-    with pytest.raises(UserError, match=r"no OpenFace CSV.*cd .*rafd' && FaceLandmarkImg -fdir '\.' -out_dir openface"):
+    with pytest.raises(UserError, match=r"no OpenFace CSV.*cd .*rafd && FaceLandmarkImg -fdir \. -out_dir openface"):
         load_faces(config_of(tmp_path))
     shutil.rmtree(tmp_path / "rafd")
     (tmp_path / "rafd").mkdir()

@@ -121,9 +121,9 @@ def test_one_csv_per_folder_by_frame(tmp_path):
 def test_the_command_says_where_and_how(tmp_path):
     """One folder: one call; several: a loop that keeps their names apart."""
     flat = photos_in(tmp_path / "flat", "a.jpg")
-    assert how_to_measure(tmp_path / "flat", flat).endswith("FaceLandmarkImg -fdir '.' -out_dir openface -2Dfp -aus")
+    assert how_to_measure(tmp_path / "flat", flat).endswith("FaceLandmarkImg -fdir . -out_dir openface -2Dfp -aus")
     deep = photos_in(tmp_path / "deep", "x/a.jpg", "y/a.jpg")
-    assert f"cd '{tmp_path / 'deep'}'" in how_to_measure(tmp_path / "deep", deep)
+    assert f"cd {tmp_path / 'deep'} &&" in how_to_measure(tmp_path / "deep", deep)
     assert "-fdir {} -out_dir openface/{}" in how_to_measure(tmp_path / "deep", deep)
 
 

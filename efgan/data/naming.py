@@ -67,8 +67,8 @@ def list_by_pattern(folder: Path, names: tuple[str, ...], *, labelled: bool) -> 
         pattern = re.compile(settings["pattern"], re.IGNORECASE)
         categories = {str(key).lower(): str(value) for key, value in settings.get("categories", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, re.error) as error:
-        raise UserError(f'{path}: not readable ({error}); it must look like {{"pattern": "(?P<subject>\\d+)_'
-                        f'(?P<category>\\w+)", "categories": {{"01": "neutral"}}}}') from error  # fmt: skip
+        raise UserError(f'{path}: not readable ({error}); it must look like {{"pattern": "(?P<subject>\\\\d+)_'
+                        f'(?P<category>\\\\w+)", "categories": {{"01": "neutral"}}}}') from error  # fmt: skip
     if labelled and not {"subject", "category"} <= pattern.groupindex.keys():
         raise UserError(f"{path}: the pattern needs the groups (?P<subject>…) and (?P<category>…)")
     for photo in find_pictures(folder):

@@ -5,6 +5,7 @@ and between (gaze, pose, 3-D points) do not matter. Image mode (FaceLandmarkImg:
 video mode (FeatureExtraction: `frame`, `timestamp`, `success`) are read alike.
 """
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -182,8 +183,8 @@ def how_to_measure(folder: Path, photos: Iterable[Photo]) -> str:
     """
     places = sorted({photo.path.parent.relative_to(folder).as_posix() for photo in photos})
     if len(places) == 1:
-        run = f"FaceLandmarkImg -fdir {places[0]!r} -out_dir openface -2Dfp -aus"
+        run = f"FaceLandmarkImg -fdir {shlex.quote(places[0])} -out_dir openface -2Dfp -aus"
     else:
         run = (r"find . -name openface -prune -o -type d -exec FaceLandmarkImg -fdir {} -out_dir openface/{} "
                r"-2Dfp -aus \;")  # fmt: skip
-    return f"cd {str(folder)!r} && {run}"
+    return f"cd {shlex.quote(str(folder))} && {run}"
