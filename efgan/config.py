@@ -267,7 +267,7 @@ _SMALL_TRAIN = TrainConfig(
     loss=LossWeights(lambda_cond=20.0, lambda_attn=0.03, lambda_tv=3e-5, lambda_sens=0.125),
     optim=OptimConfig(learning_rate=5e-4, ema=0.99),
 )  # fmt: skip
-_SMALL_EVAL = EvalConfig(classifier="small", classifier_epochs=25, classifier_seeds=1, estimator_epochs=25,
+_SMALL_EVAL = EvalConfig(classifier="small", classifier_epochs=25, classifier_seeds=1, estimator_epochs=40,
                          max_pairs=600, frechet_pairs=400, extractor="efficientnet-lite0")  # fmt: skip
 
 PRESETS: dict[str, Preset] = {

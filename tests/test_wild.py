@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from conftest import BOXES
 from PIL import Image
 from skimage.data import astronaut
 
+from efgan.cli import main
 from efgan.config import EvalConfig, ModelConfig, to_json
 from efgan.data.action_units import AU_NAMES
 from efgan.data.crop import read_photo
@@ -249,3 +251,55 @@ def test_a_missing_extra_is_told(monkeypatch):
     with pytest.raises(UserError, match=r"pip install .*'\.\[wild\]'"):
         detect_landmarks(astronaut())
     landmarks._load_models.cache_clear()
+
+
+def turned_jpeg(path):
+    """As a camera held upright stores it: lying, with a note to turn it."""
+    lying, exif = Image.fromarray(astronaut()).transpose(Image.Transpose.ROTATE_90), Image.Exif()
+    exif[0x0112] = 6
+    lying.save(path, "JPEG", quality=95, exif=exif)
+
+
+def deep_grey_png(path):
+    """16 bits per pixel."""
+    Image.fromarray(np.asarray(Image.fromarray(astronaut()).convert("L")).astype(np.uint16) * 257).save(path, "PNG")
+
+
+KINDS = {
+    "turned.jpg": turned_jpeg,
+    "deep.png": deep_grey_png,
+    "grey.png": lambda path: Image.fromarray(astronaut()).convert("L").save(path),
+    "clear.png": lambda path: Image.fromarray(astronaut()).convert("RGBA").save(path),
+    "modern.webp": lambda path: Image.fromarray(astronaut()).save(path, quality=95),
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_command_edits_photos_of_every_kind(tmp_path, monkeypatch, name):
+    """From file to file: upright, of the photo's size, one face edited and named, the rest as it was."""
+    pytest.importorskip("dlib")
+    KINDS[name](tmp_path / name)
+    monkeypatch.setattr("efgan.editing.editor.load_editor", lambda run: editor_of(tmp_path, attention=1.0))
+    arguments = [str(tmp_path / name), "--au", "au12=4", "--neutral", "--out", str(tmp_path / "out.png")]
+    if name == "turned.jpg":
+        arguments += ["--gif", str(tmp_path / "out.gif"), "--steps", "3"]
+    result = CliRunner().invoke(main, ["edit", "reference", *arguments])
+    assert result.exit_code == 0, result.output
+    assert "1 face(s); own AUs: given" in result.output
+    before, after = read_photo(tmp_path / name), read_photo(tmp_path / "out.png")
+    assert after.shape == before.shape == (512, 512, 3)
+    changed = (before != after).any(2)
+    assert changed[60:200, 150:300].mean() > 0.5 and not changed[300:].any()
+    assert (tmp_path / "out.gif").exists() == (name == "turned.jpg")
+
+
+def test_a_photo_without_a_face_is_one_line(tmp_path, monkeypatch):
+    """And nothing is written."""
+    pytest.importorskip("dlib")
+    Image.new("RGB", (300, 300), "green").save(tmp_path / "lawn.png")
+    monkeypatch.setattr("efgan.editing.editor.load_editor", lambda run: editor_of(tmp_path))
+    result = CliRunner().invoke(
+        main, ["edit", str(tmp_path / "lawn.png"), "--au", "AU12=4", "--out", str(tmp_path / "out.png")]
+    )
+    assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
+    assert "no face found" in result.stderr and not (tmp_path / "out.png").exists()
