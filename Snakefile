@@ -10,7 +10,7 @@ from pathlib import Path
 
 from efgan.batch import JOBS
 from efgan.config import to_json
-from efgan.experiments import EXPERIMENTS, datasets_of, role_of, run_config
+from efgan.experiments import EXPERIMENTS, datasets_of, extra_datasets, role_of, run_config
 from efgan.paper import EXHIBITS
 
 FAMILY, PRESET = config["family"], config["preset"]
@@ -18,6 +18,7 @@ SEEDS = range(int(config["seeds"]))
 THREADS, CORES = int(config["threads"]), int(config["cores"])
 SPLIT, DATA_ROOT = config.get("split"), config.get("data_root")
 BY_ROLE = dict(zip(("rafd", "cfeed"), datasets_of(FAMILY)))
+EXTRA = extra_datasets(FAMILY, DATA_ROOT)
 BASE = f"results/{FAMILY}/{PRESET}"
 RUN = BASE + "/{dataset}/{experiment}/seed{seed}"
 EFGAN = f"exec {shlex.quote(sys.executable)} -m efgan.cli"  # `exec`, so that a job ends when Snakemake does
@@ -77,7 +78,7 @@ def needed_runs(exhibit, file):
 
 
 wildcard_constraints:
-    dataset="|".join(BY_ROLE.values()),
+    dataset="|".join([*BY_ROLE.values(), *EXTRA]),
     experiment="|".join(EXPERIMENTS),
     seed=r"\d+",
 
@@ -89,6 +90,7 @@ localrules:
 rule all:
     input:
         f"{BASE}/report.html",
+        expand(BASE + "/{dataset}/dataset.ipynb", dataset=EXTRA),
 
 
 rule data:

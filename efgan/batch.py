@@ -18,7 +18,7 @@ import psutil
 
 from efgan.config import SPLITS, find_preset
 from efgan.errors import UserError
-from efgan.experiments import EXPERIMENTS, datasets_of, role_of, run_folder
+from efgan.experiments import EXPERIMENTS, datasets_of, real_folder, role_of, run_folder
 from efgan.monitor import Monitor, duration
 from efgan.runner import GPUS, SUPERVISOR
 
@@ -44,7 +44,7 @@ class Batch:
         profile: a Snakemake profile folder, e.g. workflow/profiles/slurm; None to run here.
 
     Raises:
-        UserError: an unknown name or a number out of range.
+        UserError: an unknown name, a number out of range, or a licensed set that is not under `data_root`.
     """
 
     root: Path
@@ -62,6 +62,8 @@ class Batch:
         for name, value in (("seeds", self.seeds), ("jobs", self.jobs)):
             if value is not None and value < 1:
                 raise UserError(f"{name} = {value} is not accepted: 1 or more")
+        for dataset in datasets_of(self.family) if self.family == "real" else ():
+            real_folder(self.data_root, dataset)
         if self.split is not None and self.split not in SPLITS:
             raise UserError(f"unknown split {self.split!r}: choose one of {', '.join(SPLITS)}")
         if not SNAKEFILE.is_file():

@@ -39,6 +39,11 @@ def _examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+def _absolute(folder: str | None) -> str | None:
+    """Jobs run elsewhere, and `make DATA_ROOT=~/faces` leaves the tilde to us."""
+    return str(Path(folder).expanduser().resolve()) if folder else None
+
+
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="efgan")
 def main() -> None:
@@ -49,7 +54,8 @@ _root = click.option("--root", type=click.Path(file_okay=False, path_type=Path),
                      help="Folder that gets results/ and figures/.")  # fmt: skip
 _preset = click.option("--preset", default="mini", show_default=True, help="smoke, mini, long or paper.")
 _split = click.option("--split", help="identity or image; by default identity for synthetic, image for real data.")
-_data_root = click.option("--data-root", type=click.Path(file_okay=False), help="Folder of the licensed datasets.")
+_data_root = click.option("--data-root", type=click.Path(file_okay=False), callback=lambda *given: _absolute(given[-1]),
+                          help="Folder that holds rafd/, cfeed/ and, where you have it, affectnet/.")  # fmt: skip
 _family = click.option("--dataset", "family", default="synthetic", show_default=True,
                        help="synthetic (both embedded sets) or real (RaFD and CFEED under --data-root).")  # fmt: skip
 _seeds = click.option("--seeds", type=int, default=1, show_default=True, help="Number of seeds, from 0.")
@@ -65,6 +71,7 @@ def _batch_options(function: Any) -> Any:
 
 
 @main.command(epilog=_examples("efgan reproduce", "efgan reproduce --preset smoke --jobs 2",
+                               "efgan reproduce --preset paper --dataset real --data-root ~/faces",
                                "efgan reproduce --preset paper --profile workflow/profiles/slurm"))  # fmt: skip
 @_batch_options
 @click.pass_context
@@ -84,14 +91,12 @@ def render(ctx: click.Context, **options: Any) -> None:
     _run_batch(ctx, redraw=True, **options)
 
 
-def _run_batch(ctx: click.Context, *, redraw: bool, root: Path, data_root: str | None, profile: Path | None,
-               **options: Any) -> None:  # fmt: skip
+def _run_batch(ctx: click.Context, *, redraw: bool, root: Path, profile: Path | None, **options: Any) -> None:
     from efgan.batch import Batch, BatchError
     from efgan.batch import reproduce as run_batch
 
-    # Snakemake works in `root`, so other paths must not be relative to here.
-    batch = Batch(root=root.resolve(), profile=profile.resolve() if profile else None,
-                  data_root=str(Path(data_root).resolve()) if data_root else None, **options)  # fmt: skip
+    # Snakemake works in `root`, so no path may be relative to here.
+    batch = Batch(root=root.resolve(), profile=profile.resolve() if profile else None, **options)
     log = os.path.relpath(batch.folder / "reproduce.log")
     jobs, threads = batch.parallel
     click.echo(f"efgan {ctx.info_name}: {batch.family} data, preset {batch.preset}, {batch.seeds} seed(s); "
@@ -138,6 +143,63 @@ def evaluate(run: Path) -> None:
         split=config.data.split, data_root=config.data.data_root,
     )  # fmt: skip
     click.echo(folder / "metrics.json")
+
+
+@main.command(epilog=_examples("efgan compare results/reference results/synthetic/long"))
+@click.argument("first", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("second", type=click.Path(exists=True, file_okay=False, path_type=Path))
+def compare(first: Path, second: Path) -> None:
+    """Say, exhibit by exhibit, whether the results in SECOND agree with those in FIRST within stated tolerances."""
+    from efgan.exhibits.compare import compare_results
+    from efgan.paper import EXHIBITS
+
+    compared = compare_results(first, second)
+    for name, differences in compared.items():
+        apart = [difference for difference in differences if not difference.agrees]
+        verdict = f"differs in {len(apart)} of {len(differences)} numbers" if apart else "agrees"
+        click.echo(f"{EXHIBITS[name].heading}: {verdict}")
+        for difference in apart:
+            click.echo(f"    {difference}")
+    if any(not difference.agrees for differences in compared.values() for difference in differences):
+        raise click.exceptions.Exit(1)
+
+
+_folder = click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+_one_set = click.option("--dataset", help="rafd, cfeed, affectnet or folder; by default what the names say.")
+
+
+@main.group(epilog=_examples("efgan data check ~/faces", "efgan data openface ~/faces"))
+def data() -> None:
+    """Check and prepare licensed sets and other photographs."""
+
+
+@data.command(epilog=_examples("efgan data check ~/faces", "efgan data check ~/Downloads/RaFD --dataset rafd"))
+@_folder
+@_one_set
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), default=Path("results/real/check"),
+              show_default=True, help="Folder for the tables and pictures.")  # fmt: skip
+def check(folder: Path, dataset: str | None, out: Path) -> None:
+    """Say what is in DIR, which holds rafd/, cfeed/, affectnet/ or is one of them, and what must be mended.
+
+    Decodes the photos into the cache, so that later commands find them there. Exits with 1 if a set is unusable.
+    """
+    from efgan.exhibits.dataset import check_folder
+
+    if not check_folder(folder, dataset, out, say=click.echo):
+        raise click.exceptions.Exit(1)
+
+
+@data.command(epilog=_examples("efgan data openface ~/faces", "efgan data openface ~/faces --binary ~/OpenFace/bin"))
+@_folder
+@_one_set
+@click.option("--binary", type=click.Path(path_type=Path), help="FaceLandmarkImg, FeatureExtraction or their folder; "
+              "by default what is on the PATH.")  # fmt: skip
+def openface(folder: Path, dataset: str | None, binary: Path | None) -> None:
+    """Run your own OpenFace on the photos in DIR that it has not measured yet."""
+    from efgan.data.openface_run import measure_folder
+
+    for line in measure_folder(folder, dataset, binary):
+        click.echo(line)
 
 
 def _intensities(context: click.Context, option: click.Parameter, words: tuple[str, ...]) -> dict[str, float]:

@@ -117,17 +117,17 @@ def _inception() -> Iterator[Finding]:
 
 
 def _faces() -> Iterator[Finding]:
-    from efgan.data.synthetic import cache_folder
+    from efgan.data.cache import cache_folder
 
     folder = cache_folder()
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6 if folder.is_dir() else 0
-    text = f"{folder}: {size:.0f} MB of rendered faces (EFGAN_CACHE moves it)"
+    text = f"{folder}: {size:.0f} MB of rendered and decoded faces (EFGAN_CACHE moves it)"
     remedy = "" if _writable(folder) else "not writable: point EFGAN_CACHE to a folder that is"
     yield Finding(topic="cache", text=text, remedy=remedy, needed=True)
 
 
 def _disk() -> Iterator[Finding]:
-    from efgan.data.synthetic import cache_folder
+    from efgan.data.cache import cache_folder
 
     for name, folder in (("results", Path()), ("cache", cache_folder())):
         free = shutil.disk_usage(_existing(folder)).free / 1e9

@@ -1,5 +1,6 @@
 """The one table of every run: which methods are trained on which data, starting from what."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,6 +110,49 @@ def datasets_of(family: str) -> tuple[str, str]:
 def run_folder(root: Path | str, preset: str, dataset: str, experiment: str, seed: int) -> Path:
     """Where a run lives: results/<synthetic|real>/<preset>/<dataset>/<experiment>/seed<k>."""
     return Path(root) / "results" / family_of(dataset) / preset / dataset / experiment / f"seed{seed}"
+
+
+def real_folder(data_root: Path | str | None, dataset: str) -> Path:
+    """Where a licensed set lies: the subfolder of its name under the data root, whatever its letters' case.
+
+    `folder`, which is any photos, is the data root itself unless that has a subfolder of this name.
+
+    Raises:
+        UserError: no data root, or the set is not there.
+    """
+    if data_root is None:
+        raise UserError(f"dataset {dataset!r} needs the folder of your licensed sets: --data-root DIR "
+                        "(make: DATA_ROOT=DIR)")  # fmt: skip
+    root = Path(data_root).expanduser()
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; DATA_ROOT is the folder that holds rafd/, cfeed/ and affectnet/")
+    found = sorted(path for path in root.iterdir() if path.is_dir() and path.name.lower() == dataset)
+    if found:
+        return found[0]
+    if dataset == "folder" or root.resolve().name.lower() == dataset:
+        return root
+    raise UserError(f"{root} has no subfolder {dataset}: put the set there (README: If you have RaFD or CFEED)")
+
+
+def extra_datasets(family: str, data_root: Path | str | None) -> tuple[str, ...]:
+    """Sets that have no role in the tables but are checked with the others where they are there: AffectNet."""
+    try:
+        return ("affectnet",) if family == "real" and real_folder(data_root, "affectnet") else ()
+    except UserError:
+        return ()
+
+
+def reproduce_command(family: str, preset: str) -> str:
+    """What makes everything of a family and preset, for messages."""
+    real = " --dataset real --data-root DIR" if family == "real" else ""
+    return f"efgan reproduce --preset {preset}{real}"
+
+
+def train_command(config: RunConfig) -> str:
+    """What makes one run, for messages."""
+    root = f" --data-root {shlex.quote(config.data.data_root)}" if config.data.data_root else ""
+    return (f"efgan train {config.experiment} --preset {config.preset} --dataset {config.data.dataset} "
+            f"--split {config.data.split} --seed {config.seed}{root}")  # fmt: skip
 
 
 def run_config(

@@ -92,6 +92,14 @@ def test_image_split_is_the_papers():
     assert len(set(split.train.tolist()) | set(split.test.tolist())) == 80
 
 
+@pytest.mark.parametrize("split", ["identity", "image"])
+def test_a_set_without_classes_is_split_too(split):
+    """Photos of any folder: a tenth is kept for the samples that training shows."""
+    faces = make_faces(people=10)
+    parts = split_faces(replace(faces, expression=torch.full_like(faces.expression, -1)), DataConfig(split=split))
+    assert len(parts.test) == 8 and len(parts.train) == 72
+
+
 def test_split_depends_on_its_seed_only():
     """The same seed gives the same hash, another seed another."""
     faces = make_faces(people=10)

@@ -22,13 +22,18 @@ from efgan.exhibits.wild import affectnet_examples, wild_examples
 from efgan.grids import image_grid
 
 
+def no_aus(editor, images) -> tuple[np.ndarray, str]:
+    """Stands for the AU estimator, which untrained runs have not beside them."""
+    return np.zeros((len(images), 17)), "efgan's AU estimator"
+
+
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     """Finished runs with untrained networks, on faces of noise."""
     write_results(tmp_path)
     monkeypatch.setattr(runs_module, "load_editor", untrained_editor)
     monkeypatch.setattr(runs_module, "load_faces", lambda config: make_faces(people=8))
-    monkeypatch.setattr(wild, "estimate_aus", lambda _, images: (np.zeros((len(images), 17)), "efgan's AU estimator"))
+    monkeypatch.setattr(wild, "estimate_aus", no_aus)
     return Runs(tmp_path, "synthetic", "smoke")
 
 
@@ -57,6 +62,19 @@ def test_every_figure_is_written_as_png_and_pdf(runs: Runs, name: str) -> None:
         assert picture.info["Description"] == figure.get_label()
     for words in ("synthetic_rafd", "synthetic faces", "identity split", "preset smoke", "seed 0", "6 + 4"):
         assert words in figure.get_label()
+
+
+@pytest.mark.parametrize("name", ["figure_5", "figure_8"])
+def test_figures_of_photographs_are_not_called_synthetic(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The caption says photographs; the sets stand for themselves; figure 8 has no rendered people."""
+    write_results(tmp_path, family="real")
+    monkeypatch.setattr(runs_module, "load_editor", untrained_editor)
+    monkeypatch.setattr(runs_module, "load_faces", lambda config: replace(make_faces(people=8), synthetic=False))
+    monkeypatch.setattr(wild, "estimate_aus", no_aus)
+    caption = FIGURES[name](Runs(tmp_path, "real", "smoke")).get_label()
+    assert "photographs, image split" in caption and "synthetic" not in caption and "endered" not in caption
 
 
 def test_comparison_shows_what_the_runs_make_of_the_same_faces(runs: Runs, drawn: dict) -> None:

@@ -16,9 +16,9 @@ from efgan.experiments import EXPERIMENTS
 from efgan.paper import EXHIBITS
 
 
-def make_root(tmp_path: Path) -> Path:
-    write_results(tmp_path)
-    folder = Runs(tmp_path, "synthetic", "smoke").figures_folder
+def make_root(tmp_path: Path, family: str = "synthetic") -> Path:
+    write_results(tmp_path, family=family)
+    folder = Runs(tmp_path, family, "smoke").figures_folder
     folder.mkdir(parents=True)
     for name in (n for n in EXHIBITS if n.startswith("figure")):
         note = PngImagePlugin.PngInfo()
@@ -54,6 +54,13 @@ def test_page_says_that_the_faces_are_synthetic(written: Path) -> None:
     """Before any number."""
     page = written.read_text(encoding="utf-8")
     assert page.index("These faces are synthetic") < page.index("Goals</h2>")
+
+
+def test_page_of_photographs_does_not_say_so(tmp_path: Path) -> None:
+    """And its tables say that both sides are the same sets."""
+    page = write_report(make_root(tmp_path, "real"), "real", "smoke").read_text(encoding="utf-8")
+    assert "These faces are synthetic" not in page and "different faces" not in page
+    assert "Here and Paper are the same sets" in page and "Here (rafd, image split)" in page
 
 
 def test_links_lead_to_records_that_exist(written: Path) -> None:

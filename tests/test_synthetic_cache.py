@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from efgan.data import cache as faces_cache
 from efgan.data.synthetic import RECIPES, render_synthetic, shards
 from efgan.errors import UserError
 
@@ -75,7 +76,7 @@ def test_worker_processes_give_the_same_faces(cache, monkeypatch):
     """Two workers and one process render identical faces."""
     alone = render_synthetic("synthetic_rafd", identities=3, variants=1, jobs=1)
     monkeypatch.setenv("EFGAN_CACHE", str(cache / "second"))
-    monkeypatch.setattr(shards, "IN_PROCESS", 0)
+    monkeypatch.setattr(faces_cache, "IN_PROCESS", 0)
     assert render_synthetic("synthetic_rafd", identities=3, variants=1, jobs=2).data_hash() == alone.data_hash()
 
 
@@ -109,7 +110,7 @@ def test_unwritable_cache_is_explained(cache, monkeypatch):
     def refuse(path, mode):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shards, "write_atomic", refuse)
+    monkeypatch.setattr(faces_cache, "write_atomic", refuse)
     with pytest.raises(UserError, match="EFGAN_CACHE"):
         render_synthetic("synthetic_rafd", identities=1, variants=1, jobs=1)
     assert not files(cache)

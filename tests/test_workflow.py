@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from fake_photos import write_affectnet, write_cfeed, write_rafd
 
 from efgan.batch import JOBS, SNAKEFILE, Batch, BatchError, reproduce
 from efgan.errors import UserError
@@ -52,6 +53,42 @@ def test_more_seeds_add_runs_but_no_exhibits(tmp_path):
         assert three[rule] == one[rule]
 
 
+def test_real_data_has_the_same_jobs_and_affectnet_is_checked_too(tmp_path):
+    """The sets under the data root, whatever the case of their names; AffectNet where it is there."""
+    for name in ("RaFD", "cfeed"):
+        (tmp_path / "faces" / name).mkdir(parents=True)
+    batch = Batch(root=tmp_path, preset="smoke", family="real", data_root=str(tmp_path / "faces"))
+    jobs = planned(dry_run(batch))
+    assert jobs == planned(dry_run(Batch(root=tmp_path, preset="smoke")))
+    (tmp_path / "faces" / "AffectNet").mkdir()
+    assert planned(dry_run(batch)) == jobs + Counter(data=1)
+
+
+@pytest.mark.slow
+def test_the_whole_batch_on_photographs(tmp_path, monkeypatch):
+    """Trees in RaFD's, CFEED's and AffectNet's own form, with OpenFace CSVs, to a finished report by one call.
+
+    Nothing is left to do afterwards. Nothing is called synthetic.
+    """
+    write_rafd(tmp_path / "faces" / "rafd")
+    write_cfeed(tmp_path / "faces" / "cfeed")
+    write_affectnet(tmp_path / "faces" / "affectnet")
+    monkeypatch.setenv("EFGAN_CACHE", str(tmp_path / "cache"))
+    batch = Batch(root=tmp_path, preset="smoke", family="real", data_root=str(tmp_path / "faces"))
+    report = reproduce(batch).read_text()
+    assert "synthetic faces" not in report and "synthetic_" not in report
+    assert "photographs, image split" in report and report.count("<img") >= 8
+    for dataset in ("rafd", "cfeed", "affectnet"):
+        assert {"dataset.ipynb", "crops.png", "excluded.csv", "contact_sheet.png"} <= {
+            path.name for path in (batch.folder / dataset).iterdir()
+        }
+    table = (batch.folder / "tables" / "table_1.csv").read_text()
+    assert "rafd,image,Cascade EF-GAN" in table and "cfeed,image,StarGAN" in table
+    figures = tmp_path / "figures" / "real" / "smoke"
+    assert {path.stem for path in figures.glob("*.png")} == {n for n, e in EXHIBITS.items() if e.kind == "figure"}
+    assert planned(dry_run(batch)) == Counter()
+
+
 def test_a_cascade_waits_for_the_run_it_starts_from(tmp_path):
     """The input of every cascade is the training of its single-stage run."""
     text = dry_run(Batch(root=tmp_path, preset="smoke"))
@@ -80,7 +117,8 @@ def test_the_slurm_profile_is_complete():
 
 def test_unknown_names_are_refused_before_anything_starts(tmp_path):
     """One clear error each."""
-    for wrong in ({"preset": "huge"}, {"family": "cats"}, {"seeds": 0}, {"jobs": 0}, {"split": "odd"}):
+    for wrong in ({"preset": "huge"}, {"family": "cats"}, {"seeds": 0}, {"jobs": 0}, {"split": "odd"},
+                  {"family": "real"}, {"family": "real", "data_root": str(tmp_path)}):  # fmt: skip
         with pytest.raises(UserError):
             Batch(root=tmp_path, **wrong)
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 from efgan.config import JOINED_DATASETS, DataConfig
 from efgan.data.faces import FaceSet, join_faces
 from efgan.data.photometry import photographed
-from efgan.errors import UserError
 
 _RAFD_PEOPLE = 67  # of RaFD and of the embedded set in its role; the one in CFEED's has more
 
@@ -14,7 +13,7 @@ def load_faces(config: DataConfig) -> FaceSet:
     """Loads (and renders or decodes, on first use) the faces of a dataset at `config.image_size` pixels.
 
     Raises:
-        UserError: the dataset is not readable in this version.
+        UserError: a licensed set is not there, or nothing of it can be used; the message says what to do.
     """
     if config.dataset in JOINED_DATASETS:
         first, second = JOINED_DATASETS[config.dataset]
@@ -25,8 +24,9 @@ def load_faces(config: DataConfig) -> FaceSet:
         ])  # fmt: skip
         return photographed(faces, seed=config.split_seed) if config.dataset == "synthetic_wild" else faces
     if not config.synthetic:
-        raise UserError(f"dataset {config.dataset!r}: the readers of the licensed sets are not part of this version; "
-                        "the embedded sets are synthetic_rafd and synthetic_cfeed")  # fmt: skip
+        from efgan.data.licensed import load_photos
+
+        return load_photos(config).faces
     from efgan.data.synthetic import render_synthetic  # numba compiles on first use: only when faces are rendered
 
     faces = render_synthetic(

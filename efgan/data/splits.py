@@ -26,7 +26,7 @@ def split_faces(faces: FaceSet, config: DataConfig) -> Split:
     """Splits a face set at random, the same way for the same `split_seed`.
 
     Faces without a class (random AUs) are for training only: never tested, and left out of training where
-    their identity is a test identity.
+    their identity is a test identity. In a set without any class all faces count alike.
 
     Args:
         faces: the whole set.
@@ -37,6 +37,8 @@ def split_faces(faces: FaceSet, config: DataConfig) -> Split:
     """
     generator = torch.Generator().manual_seed(config.split_seed)
     classed = faces.expression >= 0
+    if not classed.any():
+        classed = torch.ones_like(classed)
     if config.split == "identity":
         people = faces.identity.unique()
         count = max(1, round(config.test_fraction * len(people)))

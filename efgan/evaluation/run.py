@@ -9,7 +9,7 @@ from efgan.editing.editor import load_editor
 from efgan.errors import UserError
 from efgan.evaluation.evaluate import evaluate_controls, evaluate_run
 from efgan.evaluation.judges import load_judges, train_judges
-from efgan.experiments import find_experiment, run_config, run_folder
+from efgan.experiments import find_experiment, run_config, run_folder, train_command
 from efgan.provenance import Manifest, seed_everything, write_atomic
 from efgan.training.precision import pick_device
 from efgan.training.run import WEIGHTS, read_config
@@ -42,14 +42,14 @@ def evaluate_experiment(
     editor = load_editor(folder)
     if editor.config.data.split != config.data.split and split is not None:
         raise UserError(f"{folder} was trained on the {editor.config.data.split} split, not on {split}: train it "
-                        f"again with `efgan train {experiment} --split {split}`")  # fmt: skip
+                        f"again with `{train_command(config)}`")  # fmt: skip
     faces = load_faces(editor.config.data)
     parts = split_faces(faces, editor.config.data)
     controls = run_folder(root, preset, dataset, "controls", seed)
     data_hash = faces.data_hash()
     if editor.manifest["data_hash"] != data_hash:
         raise UserError(f"{folder} was trained on other faces than the present ones: train it again with "
-                        f"`efgan train {experiment} --preset {preset} --dataset {dataset} --seed {seed}`")  # fmt: skip
+                        f"`{train_command(editor.config)}`")  # fmt: skip
     judges = load_judges(controls, faces, parts, config.evaluation)
     with Manifest.start(
         folder, name="evaluation.manifest.json", config=config, data_hash=data_hash, split_hash=parts.hash,

@@ -1,4 +1,7 @@
-"""Pictures of a dataset: people × expressions, Action Units from none to full, landmarks with the focus boxes."""
+"""Pictures and checks of a dataset: people × expressions, Action Units alone, landmarks and focus boxes."""
+
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -6,14 +9,54 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from efgan.config import DataConfig
 from efgan.data.action_units import AU_DESCRIPTIONS, AU_NAMES, MAX_INTENSITY
+from efgan.data.check import check_photos
 from efgan.data.faces import FaceSet
+from efgan.data.licensed import NO_CSV, find_sets, survey_photos
+from efgan.data.openface_run import find_openface
+from efgan.errors import UserError
 from efgan.exhibits.runs import plain
-from efgan.grids import Box, image_grid
+from efgan.grids import Box, image_grid, save_figure
 from efgan.models.local_focus import compute_focus_boxes
 
 _WIDTH = 384  # dots of a picture with landmarks
 BOX_COLOURS = {"eyes": "#0173b2", "nose": "#029e73", "mouth": "#d55e00"}
+
+
+def check_folder(folder: Path, dataset: str | None, out: Path, *, say: Callable[[str], None]) -> bool:
+    """Checks every set in a folder: what `efgan data check` does.
+
+    Args:
+        folder: a data root, or one set.
+        dataset: only this one; None for all that are there.
+        out: gets <dataset>/counts.csv, action_units.csv, excluded.csv and crops.png.
+        say: prints a text.
+
+    Returns:
+        True if every set can be used.
+
+    Raises:
+        UserError: no such folder or dataset.
+    """
+    usable = True
+    for name, place in find_sets(folder, dataset).items():
+        try:
+            found = survey_photos(place, DataConfig(dataset=name, split="image"))
+        except UserError as error:  # the other sets are still checked
+            say(f"{name}: {error}\n")
+            usable = False
+            continue
+        findings = check_photos(found)
+        files = findings.save(out / name)
+        if len(found.faces):
+            files += save_figure(draw_focus_crops(found.faces), out / name / "crops")
+        say(findings.text())
+        if any(item.reason == NO_CSV for item in found.excluded) and find_openface():
+            say(f"OpenFace is on this machine: `efgan data openface {place} --dataset {name}` makes the missing CSVs.")
+        say(f"Files: {', '.join(map(str, files))}\n")
+        usable = usable and len(found.faces) > 0
+    return usable
 
 
 def draw_contact_sheet(faces: FaceSet, *, people: int = 8, classes: int = 8) -> Figure:
@@ -85,6 +128,29 @@ def draw_mean_face(faces: FaceSet, train: Tensor) -> Figure:
     )  # fmt: skip
 
 
+def draw_focus_crops(faces: FaceSet, *, count: int = 10, columns: int = 5) -> Figure:
+    """Example faces, evenly from the whole set, as they are cropped, with the local focuses' boxes.
+
+    Args:
+        faces: the set, not empty.
+        count: how many, at most.
+        columns: pictures per row.
+    """
+    boxes = compute_focus_boxes(faces.landmarks, faces.size)
+    chosen = torch.linspace(0, len(faces) - 1, min(count, len(faces))).long().tolist()
+    cells: list[Tensor | None] = [faces.images[i] for i in chosen] + [None] * (-len(chosen) % columns)
+    frames = [
+        Box(row=k // columns, column=k % columns, colour=BOX_COLOURS[name], **box._asdict())
+        for k in range(len(chosen)) for name, box in boxes.items()
+    ]  # fmt: skip
+    return image_grid(
+        [cells[start : start + columns] for start in range(0, len(cells), columns)], boxes=frames, cell=256,
+        caption=f"{faces.name} ({_kind(faces)}, {faces.size} px): crops by landmarks, with the boxes of the local "
+        "focuses (eyes, nose, mouth), which lie at the mean landmarks of all faces. Eyes must lie in the upper box "
+        "and the mouth in the lower one.",
+    )  # fmt: skip
+
+
 def _with_landmarks(image: Tensor, landmarks: Tensor) -> Tensor:
     """uint8 3×W×W: the image (float, 0-255) enlarged, with a white dot on every landmark."""
     picture = F.interpolate(image[None], size=_WIDTH, mode="bicubic")[0].round().clamp(0, 255)
@@ -99,7 +165,7 @@ def _only(code: str, value: float) -> np.ndarray:
 
 def _label(faces: FaceSet, i: int) -> str:
     label = int(faces.expression[i])
-    return faces.expression_names[label] if label >= 0 else "random AUs"
+    return faces.expression_names[label] if label >= 0 else "random AUs" if faces.synthetic else "no class"
 
 
 def _kind(faces: FaceSet) -> str:

@@ -17,7 +17,7 @@ from efgan.exhibits.runs import Runs
 from efgan.exhibits.wild import photo_triplets, wild_examples
 from efgan.experiments import find_experiment
 from efgan.grids import COLOURS, Box, Picture, image_grid, save_figure
-from efgan.paper import find_exhibit
+from efgan.paper import DATASET_OF_ROLE, find_exhibit
 
 # Expression changes shown, by figure (our decision: the text does not list the paper's). Wide ones come first, e.g.
 # "from furious to laughing" (paper 1).
@@ -230,13 +230,14 @@ def figure_8(
     cells += [((None, None, None), "")] * (len(cells) % 2)
     pairs = list(zip(cells[::2], cells[1::2], strict=True))
     config, experiment = editor.config, find_experiment(editor.config.experiment)
+    kind = "embedded synthetic faces" if config.data.synthetic else "photographs"
     shown_set = "No AffectNet is there." if examples is None else "Other people show the desired expression."
     if config.data.synthetic:
         shown_set = "Rendered people, light and backgrounds that are in no set, the same person with the expression."
     caption = (f"Triplets: input, image with the desired expression, edit. {shown_set} Photos "
                f"({'given' if photos else 'NASA, public domain'}) have no image of it; their AUs are those of {own}. "
-               f"{experiment.method}, trained on {config.data.dataset}, preset {config.preset}, "
-               f"seed {config.seed}.")  # fmt: skip
+               f"{experiment.method}, trained on {config.data.dataset} ({kind}, {config.data.split} split, "
+               f"{config.data.image_size} px), preset {config.preset}, seed {config.seed}.")  # fmt: skip
     figure = image_grid(
         [[*left, *right] for (left, _), (right, _) in pairs], title=_title("figure_8"), caption=caption,
         column_labels=["input", "desired", "edited"] * 2, column_groups=[("", 3), ("", 3)],
@@ -268,7 +269,5 @@ def _cell(size: int, about: int) -> int:
 
 
 def _role_heading(runs: Runs, role: str) -> str:
-    dataset = runs.dataset(role)
-    return (
-        f"{dataset} (in the role of {role.upper().replace('RAFD', 'RaFD')})" if runs.family == "synthetic" else dataset
-    )
+    name = DATASET_OF_ROLE[role]
+    return f"{runs.dataset(role)} (in the role of {name})" if runs.family == "synthetic" else name

@@ -17,7 +17,7 @@ from efgan.exhibits.diagnostics import draw_confusions, draw_training_curves
 from efgan.exhibits.goals import check_goals
 from efgan.exhibits.runs import Run, Runs
 from efgan.exhibits.tables import build_table
-from efgan.experiments import EXPERIMENTS
+from efgan.experiments import EXPERIMENTS, reproduce_command
 from efgan.grids import DPI
 from efgan.models.classifiers import estimator_name
 from efgan.models.local_focus import REGIONS
@@ -121,7 +121,7 @@ def _figure(runs: Runs, exhibit: Exhibit) -> tuple[str, str]:
     path = runs.figures_folder / f"{exhibit.name}.png"
     if not path.is_file():
         raise UserError(f"{path} is missing: make it with `efgan run-notebook {exhibit.notebook}`, or everything with "
-                        f"`efgan reproduce --preset {runs.preset}`")  # fmt: skip
+                        f"`{reproduce_command(runs.family, runs.preset)}`")  # fmt: skip
     with Image.open(path) as picture:
         return _encoded(picture), str(picture.info.get("Description", exhibit.title))
 

@@ -18,7 +18,7 @@ from efgan.data.splits import Split, split_faces
 from efgan.editing.editor import Editor, load_editor
 from efgan.errors import UserError
 from efgan.evaluation.protocol import Pairs, evaluation_pairs, target_aus
-from efgan.experiments import Experiment, datasets_of, find_experiment, run_folder
+from efgan.experiments import Experiment, datasets_of, family_of, find_experiment, reproduce_command, run_folder
 from efgan.models.branch import Edit
 
 
@@ -36,7 +36,7 @@ class Run:
         path = self.folder / name
         if not path.is_file():
             raise UserError(f"{path} is missing: make it with `{command}`, or everything with "
-                            f"`efgan reproduce --preset {self.preset}`")  # fmt: skip
+                            f"`{reproduce_command(family_of(self.dataset), self.preset)}`")  # fmt: skip
         return path.read_text(encoding="utf-8")
 
     def _json(self, name: str, command: str) -> dict[str, Any]:
@@ -49,7 +49,9 @@ class Run:
     def _train(self) -> str:
         if not self.experiment.trains:
             return self._evaluate
-        return f"efgan train {self.experiment.name} --dataset {self.dataset} --preset {self.preset} --seed {self.seed}"
+        root = " --data-root DIR" if family_of(self.dataset) == "real" else ""
+        return (f"efgan train {self.experiment.name} --dataset {self.dataset} --preset {self.preset} "
+                f"--seed {self.seed}{root}")  # fmt: skip
 
     @property
     def _evaluate(self) -> str:

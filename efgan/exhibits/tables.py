@@ -15,6 +15,7 @@ from statistics import mean, stdev
 from efgan.errors import UserError
 from efgan.evaluation.features import metric_name
 from efgan.exhibits.runs import Run, Runs
+from efgan.experiments import family_of
 from efgan.paper import DATASET_OF_ROLE, EXHIBITS, PUBLISHED, find_exhibit
 from efgan.provenance import write_atomic
 
@@ -27,8 +28,12 @@ _COLUMNS = {"table_1": ("R", "G", "R+G"), "table_2": ("PSNR", "FD", "KID"), "tab
 _PAPER_COLUMNS = {"table_1": ("R", "G", "R+G"), "table_2": ("PSNR", "FID"), "table_3": ("G", "R+G")}
 _CONTROLS = {"Copy control": "copy", "Target control": "target"}
 _ARROWS = {"PSNR": "PSNR ↑", "FID": "FID ↓"}
+_SIDES = {
+    "synthetic": "Here and Paper are different faces, networks' sizes and budgets: read each side for itself.",
+    "real": "Here and Paper are the same sets; crops, AUs, networks' sizes and budgets are ours where the paper does "
+    "not state them, and so are the test faces, which its random split does not name.",
+}
 _NOTES = (
-    "Here and Paper are different faces, networks' sizes and budgets: read each side for itself.",
     "Copy control: the edit is the unchanged input. Target control: it is the person's own face with that expression. "
     "Their Fréchet distance and KID are the floor: their pictures are the real faces that edits are compared with.",
     "Updates: generator updates; of a cascade, those of the single-stage run it starts from first.",
@@ -95,7 +100,8 @@ class Table:
         extractors = sorted({row.extractor for block in self.blocks for row in block.rows} - {""})
         endings = {e: "." if metric_name(e) == "FID" else "; not comparable with FID." for e in extractors}
         named = tuple(f"{metric_name(e)}: Fréchet distance in the features of {e}{endings[e]}" for e in extractors)
-        return _NOTES + (named if self.name == "table_2" else ())
+        sides = tuple(_SIDES[family] for family in dict.fromkeys(family_of(block.dataset) for block in self.blocks))
+        return sides + _NOTES + (named if self.name == "table_2" else ())
 
     def csv(self) -> str:
         """Tidy CSV: one row per dataset and method; ours only."""

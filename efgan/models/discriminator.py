@@ -72,12 +72,16 @@ class Critic(nn.Module):
             scores, labels = self.patch_head(images), self.label_head(images).flatten(1)
         return scores.to(dtype), labels.to(dtype)
 
-    def input_gradient(self, images: Tensor) -> Tensor:
+    def input_gradient(self, images: Tensor, direction: Tensor | None = None) -> Tensor:
         """Gradient of each image's summed patch scores with respect to its pixels, B×3×S×S.
 
         The critic is piecewise linear: with the LeakyReLU slopes taken as constants (as they are almost
         everywhere) the gradient is a chain of transposed convolutions. Its own gradient with respect to the
         weights then needs one ordinary backward pass, and equals the double-backward form exactly.
+
+        Args:
+            images: B×3×S×S.
+            direction: B×outputs; with it, the gradient of the labels' projection on it instead.
         """
         slopes = []
         # A block of its own: autocast would go on using the weights it converted without gradient.
@@ -88,8 +92,11 @@ class Critic(nn.Module):
                 slopes.append(torch.full_like(hidden, _SLOPE).masked_fill_(hidden > 0, 1.0))
                 hidden = hidden * slopes[-1]
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            ones = hidden.new_ones(len(images), 1, *hidden.shape[2:])
-            gradient = F.conv_transpose2d(ones, self.patch_head.weight, padding=1)
+            if direction is None:
+                ones = hidden.new_ones(len(images), 1, *hidden.shape[2:])
+                gradient = F.conv_transpose2d(ones, self.patch_head.weight, padding=1)
+            else:
+                gradient = F.conv_transpose2d(direction[:, :, None, None], self.label_head.weight)
             for conv, slope in zip(reversed(self.convs), reversed(slopes), strict=True):
                 assert isinstance(conv, StridedConv)
                 gradient = conv.adjoint(gradient * slope)

@@ -34,6 +34,23 @@ def compute_gradient_penalty(critic: Critic, real: Tensor, edited: Tensor, mix: 
     return (gradient.flatten(1).norm(dim=1) - 1).square().mean()
 
 
+def compute_label_sensitivity(critic: Critic, real: Tensor, direction: Tensor) -> Tensor:
+    """E‖∇ₓ(v·D_aus(x))‖²: how far small changes of a face's pixels move the critic's labels.
+
+    For v ~ N(0, I) its expectation is the sum of the squared gradient norms of all labels. A critic that pays for it
+    must see a whole mouth to call it open, so that edits must draw one: without it, specks of colour please the label
+    head.
+
+    Args:
+        critic: its `input_gradient` gives ∇ without a second backward pass.
+        real: B×3×S×S.
+        direction: v, B×outputs.
+
+    Source: our decision; input gradient regularisation (Ross and Doshi-Velez 2018).
+    """
+    return critic.input_gradient(real, direction).square().flatten(1).sum(1).mean()
+
+
 def compute_conditional_loss(predicted_aus: Tensor, aus: Tensor) -> Tensor:
     """L_cond: mean squared AU error (GANimation)."""
     return F.mse_loss(predicted_aus, aus)

@@ -45,7 +45,25 @@ class Objective:
             return weight * losses.compute_conditional_loss(predicted, condition)
         return F.cross_entropy(predicted, condition)
 
-    def critic_terms(self, critic: Critic, real: Tensor, source: Tensor, edit: Edit, mix: Tensor) -> Terms:
+    def label_terms(self, critic: Critic, real: Tensor, labels: Tensor, source: Tensor, direction: Tensor) -> Terms:
+        """What the critic's label head learns on real faces.
+
+        Args:
+            critic: for its input gradient.
+            real: B×3×S×S, labels: the critic's B×K for them, source: their condition B×K.
+            direction: B×K, of the label sensitivity; see `compute_label_sensitivity`.
+        """
+        weight = self.weights.lambda_cond_critic
+        terms = {"cond": self.label_loss(labels, source, weight)}
+        if self.weights.lambda_sens:  # in proportion to the label error's own weight, so for StarGAN too
+            own = weight if self.num_classes is None else 1.0
+            sensitivity = losses.compute_label_sensitivity(critic, real, direction)
+            terms["sensitivity"] = self.weights.lambda_sens * own * sensitivity
+        return terms
+
+    def critic_terms(
+        self, critic: Critic, real: Tensor, source: Tensor, edit: Edit, mix: Tensor, direction: Tensor
+    ) -> Terms:
         """The critic's loss on real faces and the (detached) images of all stages.
 
         Args:
@@ -53,6 +71,7 @@ class Objective:
             real: B×3×S×S; source: their condition B×K.
             edit: the generator's output.
             mix: NB×1×1×1 in [0, 1], the places of the gradient penalty.
+            direction: B×K, of the label sensitivity.
         """
         edited = torch.cat([e.image for e in edit.stages or (edit,)]).detach()
         scores, labels = critic(torch.cat([real, edited]))
@@ -61,7 +80,7 @@ class Objective:
         return {
             "wasserstein": losses.compute_critic_loss(scores[:n], scores[n:]),
             "gradient_penalty": self.weights.lambda_gp * penalty,
-            "cond": self.label_loss(labels[:n], source, self.weights.lambda_cond_critic),
+            **self.label_terms(critic, real, labels[:n], source, direction),
         }
 
     def generator_terms(

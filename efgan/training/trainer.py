@@ -112,8 +112,9 @@ class Trainer:
             batch = self.sampler.next()
             source, _ = self.objective.conditions(batch)
             _, labels = self.critic(batch.images)
+            terms = self.objective.label_terms(self.critic, batch.images, labels, source, self._direction(source))
             self.adam_critic.zero_grad()
-            self.objective.label_loss(labels, source, self.objective.weights.lambda_cond_critic).backward()
+            torch.stack(list(terms.values())).sum().backward()
             self.adam_critic.step()
 
     def step(self) -> Terms:
@@ -138,11 +139,15 @@ class Trainer:
     def _update_critic(self, batch: Batch, source: Tensor, edit: Edit) -> Terms:
         n = len(batch.images) * max(1, len(edit.stages))
         mix = torch.rand(n, 1, 1, 1, generator=self.rng).to(batch.images.device)
-        terms = self.objective.critic_terms(self.critic, batch.images, source, edit, mix)
+        terms = self.objective.critic_terms(self.critic, batch.images, source, edit, mix, self._direction(source))
         self.adam_critic.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         self.adam_critic.step()
         return terms
+
+    def _direction(self, condition: Tensor) -> Tensor:
+        """A random direction in label space per face, B×K from N(0, I)."""
+        return torch.randn(condition.shape, generator=self.rng).to(condition.device)
 
     def _update_generator(self, batch: Batch, source: Tensor, target: Tensor, edit: Edit) -> Terms:
         warmup = self.config.attention_warmup * self.iterations

@@ -4,38 +4,25 @@ One file per (identity, variant) and per block of random-AU faces, so that a sma
 one and an interrupted rendering goes on where it stopped.
 """
 
-import errno
 import hashlib
-import os
-import sys
-import warnings
-import zipfile
-import zlib
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from efgan.data.cache import cache_folder, load_shards
 from efgan.data.faces import FaceSet
 from efgan.data.synthetic.identities import sample_identity
 from efgan.data.synthetic.recipes import NO_EXPRESSION, RANDOM_BLOCK, RECIPES, expression_plan, random_plan
 from efgan.data.synthetic.render import render_face
 from efgan.data.synthetic.views import sample_view
 from efgan.errors import UserError
-from efgan.progress import track
-from efgan.provenance import write_atomic
 
 SIZE = 128  # pixels; smaller presets shrink by area average
-IN_PROCESS = 48  # so few missing faces are rendered without starting worker processes
 _FIELDS = ("images", "aus", "landmarks", "expression", "variant")
-_BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +43,16 @@ class Shard:
     def __len__(self) -> int:
         return RANDOM_BLOCK if self.random else len(RECIPES[self.dataset].expressions)
 
+    def make(self) -> dict[str, Any]:
+        """Draws its faces."""
+        return render_shard(self)
 
-def cache_folder() -> Path:
-    """`EFGAN_CACHE`, or efgan's folder in the user's cache directory."""
-    if folder := os.environ.get("EFGAN_CACHE"):
-        return Path(folder)
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "efgan"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "efgan"
+    def check(self, arrays: dict[str, Any]) -> None:
+        """Raises ValueError or KeyError where arrays are not those of `render_shard`."""
+        if {name: len(arrays[name]) for name in _FIELDS} != dict.fromkeys(_FIELDS, len(self)):
+            raise ValueError("wrong length")
+        if arrays["images"].shape[1:] != (SIZE, SIZE, 3):
+            raise ValueError("wrong shape")
 
 
 @cache
@@ -101,92 +90,6 @@ def render_shard(shard: Shard) -> dict[str, Any]:
     }
 
 
-def _write(shard: Shard) -> int:
-    """Renders a shard into its file; returns its number of faces."""
-    arrays = render_shard(shard)
-    path = shard.path()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with write_atomic(path, "wb") as file:
-            np.savez_compressed(file, **arrays)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-            raise UserError(
-                f"cannot write rendered faces to {path.parent}: {error.strerror}; "
-                "make room there or point EFGAN_CACHE to another folder"
-            ) from error
-        raise
-    return len(shard)
-
-
-def _write_all(shards: list[Shard]) -> int:
-    return sum(_write(shard) for shard in shards)
-
-
-def _read(shard: Shard) -> dict[str, Any] | None:
-    """The shard's arrays; None when it is missing, or broken (which is said and mended)."""
-    path = shard.path()
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            arrays = {name: data[name] for name in _FIELDS}
-        if arrays["images"].shape != (len(shard), SIZE, SIZE, 3):
-            raise ValueError("wrong shape")
-    except FileNotFoundError:
-        return None
-    except _BROKEN:
-        warnings.warn(f"cached faces {path} are damaged and are rendered again", stacklevel=3)
-        return None
-    return arrays
-
-
-@contextmanager
-def _no_main_module() -> Iterator[None]:
-    """Keeps worker processes from importing the caller's script: they need nothing of it, and it may have no guard."""
-    main = sys.modules["__main__"]
-    spec, file = getattr(main, "__spec__", None), main.__dict__.pop("__file__", None)
-    main.__spec__ = None
-    try:
-        yield
-    finally:
-        main.__spec__ = spec
-        if file is not None:
-            main.__file__ = file
-
-
-def _render_missing(missing: list[Shard], jobs: int) -> None:
-    people: dict[int, list[Shard]] = {}
-    for shard in missing:
-        people.setdefault(shard.identity, []).append(shard)
-    total = sum(len(shard) for shard in missing)
-    description = f"rendering {missing[0].dataset}"
-    # The first person is drawn here: it fills numba's on-disk cache before the workers start.
-    first, *rest = people.values()
-    with_pool = jobs > 1 and total > IN_PROCESS and rest
-
-    def counts() -> Iterator[int]:
-        yield from map(_write, first)
-        if not with_pool:
-            for shards in rest:
-                yield from map(_write, shards)
-            return
-        with ProcessPoolExecutor(min(jobs, len(rest)), mp_context=get_context("spawn")) as pool:
-            try:
-                with _no_main_module():
-                    futures = [pool.submit(_write_all, shards) for shards in rest]
-                for future in as_completed(futures):
-                    yield future.result()
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-
-    def faces() -> Iterator[None]:
-        for count in counts():
-            yield from (None for _ in range(count))
-
-    for _ in track(faces(), total=total, description=description):
-        pass
-
-
 def _wanted(dataset: str, identities: int | None, variants: int | None, random_aus: int, seed: int) -> list[Shard]:
     if dataset not in RECIPES:
         raise UserError(f"unknown synthetic dataset {dataset!r}; there are {', '.join(RECIPES)}")
@@ -206,10 +109,6 @@ def _wanted(dataset: str, identities: int | None, variants: int | None, random_a
         blocks = -(-random_aus // RANDOM_BLOCK)
         shards += [Shard(dataset=dataset, seed=seed, identity=identity, random=True, number=b) for b in range(blocks)]
     return shards
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def render_synthetic(
@@ -237,18 +136,10 @@ def render_synthetic(
         UserError: an unknown dataset, a number outside the recipe, or a cache that cannot be written.
     """
     shards = _wanted(dataset, identities, variants, random_aus, seed)
-    read = {shard: _read(shard) for shard in shards}
-    if missing := [shard for shard, arrays in read.items() if arrays is None]:
-        _render_missing(missing, jobs or _cores())
-        read.update({shard: _read(shard) for shard in missing})
+    loaded = load_shards(shards, description=f"rendering {dataset}", jobs=jobs)
     recipe = RECIPES[dataset]
     kept, names, identity = [], [], []
-    for shard in shards:
-        arrays = read[shard]
-        if arrays is None:
-            raise UserError(
-                f"rendered faces cannot be read back from {shard.path()}; check the disk or set EFGAN_CACHE"
-            )
+    for shard, arrays in zip(shards, loaded, strict=True):
         count = min(len(shard), random_aus - shard.number * RANDOM_BLOCK) if shard.random else len(shard)
         kept.append({name: arrays[name][:count] for name in _FIELDS})
         identity += [shard.identity] * count

@@ -1,0 +1,190 @@
+"""Action Units and landmarks from OpenFace 2.x CSVs of every vintage, and how to get them.
+
+Columns are found by their stripped names, so that the header's spaces (2.0 separates by ", ") and the columns before
+and between (gaze, pose, 3-D points) do not matter. Image mode (FaceLandmarkImg: `face`, `confidence`, no `success`) and
+video mode (FeatureExtraction: `frame`, `timestamp`, `success`) are read alike.
+"""
+
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from efgan.data.action_units import AU_NAMES
+from efgan.data.photos import OPENFACE_FOLDERS, Photo, find_pictures
+
+LEAST_CONFIDENCE = 0.8
+AU_COLUMNS = tuple(f"{name}_r" for name in AU_NAMES)
+POINT_COLUMNS = tuple(f"{axis}_{k}" for axis in "xy" for k in range(68))  # in small letters: X_0 is another, in mm
+_FILE_COLUMNS = ("file", "filename", "file_name", "name", "image", "input", "path")
+_READ = {*AU_COLUMNS, *POINT_COLUMNS, *_FILE_COLUMNS, "confidence", "success", "frame"}
+_NO_NUMBER = ["-nan(ind)", "nan(ind)", "-nan", "-1.#IND", "1.#INF"]  # as C++ prints them
+_NO_FACE = "OpenFace found no face"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Where the measurements of one photo stand.
+
+    Attributes:
+        path: the CSV.
+        row: None for the photo's own CSV; a stem, in small letters, or a frame's number in a folder's CSV.
+    """
+
+    path: Path
+    row: str | int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What OpenFace says of one face: AUs float32 17, as they stand (0-5); landmarks float32 68×2, photo pixels."""
+
+    aus: np.ndarray
+    landmarks: np.ndarray
+
+
+class UnusableError(ValueError):
+    """Measurements that cannot be used: `args` are the reason in a few words and the remedy."""
+
+
+def find_sources(photos: Sequence[Photo], folder: Path) -> dict[str, Source]:
+    """The CSV of every photo that has one, by the photo's name.
+
+    Looked for anywhere below the set's folder: a CSV with the photo's stem (of several, the one in a folder of the same
+    name as the photo's), else a CSV with a column of file names, else, for a folder processed as a sequence, a CSV
+    with the folder's stem and as many frames as the folder has pictures, in their sorted order.
+    """
+    tables: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.rglob("*.csv")):
+        tables[path.stem.lower()].append(path)
+    found = {}
+    for photo in photos:
+        if own := _same_place(photo.path, tables.get(photo.path.stem.lower(), []), folder):
+            found[photo.name] = Source(path=own)
+    if len(found) < len(photos):
+        stems = {photo.path.stem.lower() for photo in photos}
+        shared = [path for stem, paths in tables.items() if stem not in stems for path in paths]
+        rest = [photo for photo in photos if photo.name not in found]
+        for path in shared:
+            found |= _rows_for(path, rest, folder)
+    return found
+
+
+def _same_place(photo: Path, tables: list[Path], folder: Path) -> Path | None:
+    """The table that lies where the photo does, apart from OpenFace's own folders; the only one anywhere else."""
+    place = _place(photo, folder)
+    same = [path for path in tables if _place(path, folder) == place]
+    return same[0] if same else tables[0] if len(tables) == 1 else None
+
+
+def _place(path: Path, folder: Path) -> tuple[str, ...]:
+    return tuple(p.lower() for p in path.relative_to(folder).parts[:-1] if p.lower() not in OPENFACE_FOLDERS)
+
+
+def _rows_for(path: Path, photos: list[Photo], folder: Path) -> dict[str, Source]:
+    """The rows of a folder's CSV by the photos' names."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace") as file:
+            columns = [column.strip() for column in file.readline().split(",")]
+        if AU_COLUMNS[0] not in columns:
+            return {}
+        table = read_openface(path, path.stat().st_mtime_ns)
+    except (OSError, UnusableError):
+        return {}
+    if "stem" in table:
+        stems = set(table["stem"])
+        return {photo.name: Source(path=path, row=photo.path.stem.lower()) for photo in photos
+                if photo.path.stem.lower() in stems}  # fmt: skip
+    found: dict[str, Source] = {}
+    for place in {photo.path.parent for photo in photos if photo.path.parent.name.lower() == path.stem.lower()}:
+        pictures = [picture for picture in find_pictures(place) if picture.parent == place]
+        if "frame" in table and table["frame"].nunique() == len(pictures):
+            frames = dict(zip(pictures, sorted(table["frame"].unique()), strict=True))
+            found |= {photo.name: Source(path=path, row=int(frames[photo.path])) for photo in photos
+                      if photo.path in frames}  # fmt: skip
+    return found
+
+
+@lru_cache(maxsize=4)  # a folder's CSV is asked for photo by photo
+def read_openface(path: Path, modified: int) -> pd.DataFrame:
+    """One CSV as numbers under stripped column names.
+
+    Args:
+        path: the file.
+        modified: its time of change; a changed file is read anew.
+
+    Returns:
+        confidence, AUs and landmarks; `success` and `frame` where there are such; `stem` where a column names files.
+        What is no number is NaN.
+
+    Raises:
+        UnusableError: not readable, or a column is missing.
+    """
+    try:
+        table = pd.read_csv(path, usecols=lambda name: str(name).strip() in _READ, skipinitialspace=True,
+                            na_values=_NO_NUMBER, encoding="utf-8-sig", low_memory=False)  # fmt: skip
+    except (OSError, ValueError, pd.errors.ParserError) as error:
+        raise UnusableError("OpenFace CSV not readable", f"run OpenFace on it again ({path}: {error})") from error
+    table = table.rename(columns=lambda name: str(name).strip())
+    missing = [name for name in ("confidence", *AU_COLUMNS, *POINT_COLUMNS) if name not in table]
+    if missing:
+        parts = {"confidence": "not an OpenFace CSV", AU_COLUMNS[0]: "OpenFace CSV without Action Units"}
+        raise UnusableError(parts.get(missing[0], "OpenFace CSV without landmarks"),
+                            f"{path} lacks {', '.join(missing[:3])} …: run OpenFace with -2Dfp -aus")  # fmt: skip
+    named = next((name for name in _FILE_COLUMNS if name in table), None)
+    stems = [Path(str(text).strip().replace("\\", "/")).stem.lower() for text in table[named]] if named else None
+    table = table.drop(columns=[name for name in _FILE_COLUMNS if name in table])
+    if not all(map(pd.api.types.is_numeric_dtype, table.dtypes)):
+        table = table.apply(pd.to_numeric, errors="coerce")
+    return table if stems is None else table.copy().assign(stem=stems)
+
+
+def measure(source: Source) -> Measurement:
+    """The largest face's measurements.
+
+    Raises:
+        UnusableError: no face, low confidence, several frames where one is expected, or values that are no numbers.
+    """
+    table = read_openface(source.path, source.path.stat().st_mtime_ns)
+    if isinstance(source.row, str):
+        table = table[table["stem"] == source.row]
+    elif source.row is not None:
+        table = table[table["frame"] == source.row]
+    elif "frame" in table and table["frame"].nunique() > 1:
+        raise UnusableError("OpenFace CSV of a video", f"{source.path} has several frames: run FaceLandmarkImg on "
+                            "the photo")  # fmt: skip
+    where = f"look at the photo, or run OpenFace on a larger or better lit one ({source.path})"
+    if table.empty:
+        raise UnusableError(_NO_FACE, where)
+    points = table[list(POINT_COLUMNS)].to_numpy(np.float32).reshape(len(table), 2, 68).transpose(0, 2, 1)
+    aus = table[list(AU_COLUMNS)].to_numpy(np.float32)
+    whole = np.isfinite(points).all((1, 2)) & np.isfinite(aus).all(1)
+    if not whole.any():
+        raise UnusableError("OpenFace values are no numbers", f"run OpenFace on it again ({source.path})")
+    areas = np.where(whole, np.ptp(points, axis=1).prod(-1), -1.0)
+    largest = int(areas.argmax())
+    row = table.iloc[largest]
+    if row.get("success", 1) == 0 or areas[largest] == 0:
+        raise UnusableError(_NO_FACE, where)
+    if not row["confidence"] >= LEAST_CONFIDENCE:
+        raise UnusableError(f"OpenFace confidence below {LEAST_CONFIDENCE}", f"{row['confidence']:.2f}: {where}")
+    return Measurement(aus=aus[largest], landmarks=points[largest])
+
+
+def how_to_measure(folder: Path, photos: Iterable[Photo]) -> str:
+    """The exact commands that make the CSVs of these photos, one line each, to be run where OpenFace is.
+
+    Source: FaceLandmarkImg and its static models are for stills; FeatureExtraction normalises AUs over a sequence.
+    """
+    places = sorted({photo.path.parent.relative_to(folder).as_posix() for photo in photos})
+    if len(places) == 1:
+        run = f"FaceLandmarkImg -fdir {shlex.quote(places[0])} -out_dir openface -2Dfp -aus"
+    else:
+        run = (r"find . -name openface -prune -o -type d -exec FaceLandmarkImg -fdir {} -out_dir openface/{} "
+               r"-2Dfp -aus \;")  # fmt: skip
+    return f"cd {shlex.quote(str(folder))} && {run}"

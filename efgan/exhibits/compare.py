@@ -1,0 +1,101 @@
+"""Compares two sets of results, exhibit by exhibit: do they agree within stated tolerances?"""
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+
+from efgan.errors import UserError
+from efgan.experiments import EXPERIMENTS, role_of
+from efgan.paper import EXHIBITS, Exhibit
+
+# Number of metrics.json → (name, absolute tolerance, tolerance as a part of the larger value). Our decision: about
+# twice what two seeds of `mini` differ by.
+TOLERANCES: dict[str, tuple[str, float, float]] = {
+    "accuracy_R": ("R", 0.05, 0.0), "accuracy_G": ("G", 0.10, 0.0), "accuracy_RG": ("R+G", 0.05, 0.0),
+    "psnr": ("PSNR", 1.0, 0.0), "fd": ("FD", 0.0, 0.25),
+}  # fmt: skip
+_Numbers = dict[tuple[str, str], dict[str, float]]  # (dataset, experiment) → metric → mean over seeds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One number of one run on both sides; None where a side lacks the number."""
+
+    what: str
+    first: float | None
+    second: float | None
+    tolerance: float
+
+    @property
+    def agrees(self) -> bool:
+        """Both sides have it, no further apart than the tolerance."""
+        if self.first is None or self.second is None:
+            return False
+        return abs(self.first - self.second) <= self.tolerance
+
+    def __str__(self) -> str:
+        first, second = ("missing" if value is None else f"{value:.4g}" for value in (self.first, self.second))
+        return f"{self.what}: {first} against {second}, tolerance {self.tolerance:.3g}"
+
+
+def compare_results(first: Path, second: Path) -> dict[str, list[Difference]]:
+    """Compares the records behind every exhibit.
+
+    Args:
+        first, second: folders that hold the runs of one preset at any depth: results/<family>/<preset>,
+            results/reference. Seeds are averaged.
+
+    Returns:
+        The differences by exhibit. An exhibit whose runs neither side has is left out.
+
+    Raises:
+        UserError: a folder holds no run, runs of several presets, a damaged record, or distances that were measured
+            with another extractor than the other side's.
+    """
+    sides = read_numbers(first), read_numbers(second)
+    compared = {name: _differences(exhibit, *sides) for name, exhibit in EXHIBITS.items()}
+    return {name: differences for name, differences in compared.items() if differences}
+
+
+def read_numbers(folder: Path) -> _Numbers:
+    """The compared numbers of all runs below a folder, averaged over seeds. Raises as `compare_results`."""
+    found: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
+    presets = set()
+    for path in sorted(folder.glob("**/seed*/metrics.json")):
+        preset, dataset, experiment = path.parts[-5:-2] if len(path.parts) >= 5 else ("", "", "")
+        if path.parent.name.count(".") or experiment not in EXPERIMENTS:  # a run that was set aside
+            continue
+        presets.add(preset)
+        try:
+            metrics = json.loads(path.read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path} is damaged ({error}): evaluate that run again") from error
+        numbers = {key: metrics[key] for key in TOLERANCES if metrics.get(key) is not None}
+        if "fd" in numbers:  # distances in other features are other numbers
+            numbers[f"fd {metrics.get('fd_extractor', '')}"] = numbers.pop("fd")
+        found[dataset, experiment].append(numbers)
+    if not found:
+        raise UserError(f"{folder} holds no evaluated run: give a folder like results/synthetic/mini")
+    if len(presets) > 1:
+        raise UserError(f"{folder} holds runs of several presets ({', '.join(sorted(presets))}): give one of them")
+    averaged: _Numbers = {}
+    for run, seeds in found.items():
+        keys = dict.fromkeys(key for numbers in seeds for key in numbers)
+        averaged[run] = {key: mean(numbers[key] for numbers in seeds if key in numbers) for key in keys}
+    return averaged
+
+
+def _differences(exhibit: Exhibit, first: _Numbers, second: _Numbers) -> list[Difference]:
+    wanted = [run for run in first | second if (role_of(run[0]), run[1]) in exhibit.runs]
+    differences = []
+    for run in wanted:
+        a, b = first.get(run, {}), second.get(run, {})
+        for key in dict.fromkeys([*a, *b]):
+            name, absolute, part = TOLERANCES[key.split()[0]]
+            known = [abs(side[key]) for side in (a, b) if key in side]
+            what = f"{EXPERIMENTS[run[1]].method} on {run[0]}, {name}{key.removeprefix(key.split()[0])}"
+            differences.append(Difference(what=what, first=a.get(key), second=b.get(key),
+                                          tolerance=max(absolute, part * max(known))))  # fmt: skip
+    return differences
