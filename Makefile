@@ -15,10 +15,10 @@ SOURCES := efgan tests scripts benchmarks notebooks
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup reproduce render test test-all lint format notebooks doctor lock clean
+.PHONY: help setup reproduce render test test-all e2e pictures lint format notebooks doctor lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(READY) ## make .venv (done by every other target as needed)
 
@@ -40,6 +40,12 @@ test: $(READY) ## the fast tests
 
 test-all: $(READY) ## all tests, the slow ones too
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+
+e2e: $(READY) ## use the interactive notebooks in a real browser (says what it needs)
+	@OMP_NUM_THREADS=1 $(BIN)/python scripts/browser_check.py $(if $(SLACK),--slack $(SLACK))
+
+pictures: $(READY) ## make docs/editor.png and docs/editor.gif anew, in a real browser
+	@OMP_NUM_THREADS=1 $(BIN)/python scripts/browser_check.py --docs docs
 
 lint: $(READY) ## style, format, types
 	@$(BIN)/ruff check .

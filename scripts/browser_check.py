@@ -5,6 +5,7 @@ buttons, uploads photos, and says for every step whether the picture changed as 
 screenshots. It installs nothing; what is missing is said::
 
     python scripts/browser_check.py --shots shots
+    python scripts/browser_check.py --docs docs      # only the README's pictures
 """
 
 import argparse
@@ -173,8 +174,8 @@ def check_attention(page, shots: Path, *, update_limit: float) -> None:
     page.shoot(shots)
 
 
-def run(shots: Path, *, voila: bool, slack: float) -> list[str]:
-    """All notebooks; returns what failed."""
+def run(shots: Path, *, voila: bool, slack: float, docs: Path | None) -> list[str]:
+    """All notebooks; returns what failed. With `docs`, only the README's pictures are made there."""
     from browser_pages import NotebookPage, Server, copy_notebook
     from playwright.sync_api import sync_playwright
 
@@ -194,6 +195,9 @@ def run(shots: Path, *, voila: bool, slack: float) -> list[str]:
             print("JupyterLab, edit_interactively:")
             page = NotebookPage(browser, server)
             page.open_lab(notebook.name)
+            if docs:
+                make_docs(page, docs)
+                return []
             check_editor(page, shots / "editor", **limits)
             look(page, shots / "editor")
             failures += page.failures + page.errors
@@ -227,6 +231,39 @@ def run(shots: Path, *, voila: bool, slack: float) -> list[str]:
     return failures
 
 
+def make_docs(page, folder: Path) -> None:
+    """The README's screenshot, and a short animation of the panel at work."""
+    tab = page.page
+    page.picture.wait_for(timeout=60_000)
+    page.wait_idle()
+    part = tab.locator(".efgan-columns").first
+    frames = []
+
+    def frame(times: int = 1) -> None:
+        tab.wait_for_timeout(250)
+        picture = Image.open(io.BytesIO(part.screenshot())).convert("RGB")
+        small = picture.resize((860, round(860 * picture.height / picture.width)), Image.Resampling.LANCZOS)
+        frames.extend([small] * times)
+
+    frame(4)
+    handle = tab.locator(f"{AU12} .noUi-handle").first
+    handle.focus()
+    for _ in range(9):
+        for _ in range(5):
+            tab.keyboard.press("ArrowRight")
+        frame()
+    for name in ("surprised", "angry", "happily surprised"):
+        page.press(name)
+        frame(5)
+    tab.locator(".efgan-faces button").nth(9).click()
+    frame(5)
+    page.press("happy")
+    frame(5)
+    folder.mkdir(parents=True, exist_ok=True)
+    part.screenshot(path=str(folder / "editor.png"))
+    frames[0].save(folder / "editor.gif", save_all=True, append_images=frames[1:], duration=220, loop=0, optimize=True)
+
+
 def look(page, shots: Path) -> None:
     """Screenshots at two widths and in the dark theme; nothing may be cut off."""
     for theme in ("Light", "Dark"):
@@ -246,13 +283,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shots", type=Path, default=ROOT / "results" / "browser", help="folder for the screenshots")
     parser.add_argument("--no-voila", action="store_true")
+    parser.add_argument("--docs", type=Path, help="only make the README's pictures, in this folder")
     parser.add_argument("--slack", type=float, default=1.0, help="factor on the time limits, for a busy machine")
     args = parser.parse_args()
     if lacks := missing():
         sys.exit("\n".join(["make e2e needs", *(f"  {line}" for line in lacks)]))
-    if failures := run(args.shots, voila=not args.no_voila, slack=args.slack):
+    if failures := run(args.shots, voila=not args.no_voila, slack=args.slack, docs=args.docs):
         sys.exit("failed: " + "; ".join(failures))
-    print(f"all steps passed; screenshots in {args.shots}")
+    print(f"pictures in {args.docs}" if args.docs else f"all steps passed; screenshots in {args.shots}")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Nothing here knows of widgets: `efgan.editing.widgets` shows it, tests drive it.
 """
 
+import os
 import re
 import tempfile
 import time
@@ -209,6 +210,9 @@ class EditSession:
 def open_session(run: Path | str | None = None, *, out: Path | str) -> EditSession:
     """Opens a run, its sibling methods and the shipped faces.
 
+    From then on torch leaves one core to the browser: threads that wait for a busy core made an edit eight times slower
+    (measured on two cores; our decision).
+
     Args:
         run: a run folder; None or "" opens the shipped model.
         out: folder for what is saved.
@@ -216,6 +220,7 @@ def open_session(run: Path | str | None = None, *, out: Path | str) -> EditSessi
     Raises:
         UserError: no such run, or the shipped model or faces are missing.
     """
+    torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) - 1)))
     folder = Path(run) if run else reference_run()
     method = folder.parent.name
     return EditSession(sibling_runs(folder), load_gallery(), Path(out), method=method, shipped=not run)
