@@ -1,0 +1,279 @@
+"""The paper's claims, each answered with numbers: paired over test edits, with 95 % intervals over test people.
+
+Which numbers decide a claim is our decision; the paper states them in words (abstract, 3.1, 3.2, 4.3-4.5).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from efgan.data.faces import FaceSet, to_float, to_uint8
+from efgan.editing.attention import attention_mass, strongest
+from efgan.editing.editor import Editor
+from efgan.evaluation.expression_accuracy import bootstrap_interval
+from efgan.evaluation.features import compute_features
+from efgan.evaluation.image_quality import compute_psnr
+from efgan.evaluation.protocol import Pairs, evaluated_rows, evaluation_pairs, thin
+from efgan.exhibits.runs import Runs, plain
+from efgan.grids import COLOURS, image_grid, new_figure, styled
+from efgan.models.branch import Edit
+from efgan.models.interpolator import Interpolator
+from efgan.provenance import write_atomic
+from efgan.training.run import load_run
+
+QUARTERS = ("smallest", "second", "third", "largest")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One measured difference: positive = as the paper claims.
+
+    Attributes:
+        what: of what, in words, with the unit.
+        difference: mean over edits (or classifiers).
+        interval: 95 %, people drawn with replacement; None where too few were measured to tell.
+        count: edits (or classifiers).
+    """
+
+    what: str
+    difference: float
+    interval: tuple[float, float] | None
+    count: int
+
+    @property
+    def verdict(self) -> str:
+        """ "yes", "no", or "not decided" where the interval holds zero or is missing."""
+        if self.interval is None or self.interval[0] <= 0 <= self.interval[1]:
+            return "not decided"
+        return "yes" if self.difference > 0 else "no"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What the paper says, and what was measured here. Shows itself in a notebook."""
+
+    says: str
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def verdict(self) -> str:
+        """ "holds" or "does not hold" if all comparisons say so, else how many do."""
+        found = [comparison.verdict for comparison in self.comparisons]
+        if set(found) == {"yes"}:
+            return "holds"
+        if "yes" not in found:
+            return "does not hold" if "no" in found else "not decided"
+        return f"holds in part ({found.count('yes')} of {len(found)} comparisons)"
+
+    def table(self) -> pd.DataFrame:
+        """One row per comparison."""
+        return pd.DataFrame([
+            {"comparison": c.what, "difference": c.difference, "low": c.interval[0] if c.interval else None,
+             "high": c.interval[1] if c.interval else None, "count": c.count, "as claimed": c.verdict}
+            for c in self.comparisons
+        ])  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self.says}<br><b>Here: {self.verdict}.</b></p>{self.table().round(4).to_html(index=False)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestEdits:
+    """The test pairs in RaFD's role, which every claim edits."""
+
+    __test__ = False  # pytest must not take it for a test
+
+    faces: FaceSet
+    pairs: Pairs
+
+    @property
+    def people(self) -> Tensor:
+        """int64 P, whose face each pair edits."""
+        return self.faces.identity[self.pairs.source]
+
+    @property
+    def targets(self) -> Tensor:
+        """The real faces with the wanted expressions, uint8 P×3×S×S."""
+        return self.faces.images[self.pairs.target]
+
+    def edit(self, editor: Editor) -> Edit:
+        """All pairs, edited to the AUs of the real target faces."""
+        source, target = self.pairs.source, self.pairs.target
+        return editor.edit_batch(self.faces.images[source], self.faces.aus[source], self.faces.aus[target],
+                                 self.faces.expression[target])  # fmt: skip
+
+    def compare(self, what: str, gain: Tensor, chosen: Tensor | None = None) -> Comparison:
+        """A paired difference, per edit P, of all pairs or of those `chosen`."""
+        chosen = torch.arange(len(gain)) if chosen is None else chosen
+        return Comparison(what=what, difference=float(gain[chosen].mean()), count=len(chosen),
+                          interval=bootstrap_interval(gain[chosen], self.people[chosen]))  # fmt: skip
+
+
+def load_test_edits(runs: Runs, *, limit: int | None = None) -> TestEdits:
+    """The evaluation's pairs of the set in RaFD's role.
+
+    Args:
+        runs: where the runs are.
+        limit: at most so many, evenly over the expressions; None = all that the evaluation edits.
+    """
+    faces, split = runs.test_faces("rafd")
+    pairs = evaluation_pairs(faces, split, runs.run("rafd", "cascade_ef_gan").config.evaluation)
+    return TestEdits(faces=faces, pairs=pairs.subset(thin(faces, pairs, limit)))
+
+
+def claim_local_focuses(runs: Runs, edits: TestEdits) -> Claim:
+    """Local focuses keep the regions around eyes, nose and mouth better, and look there.
+
+    PSNR inside each focus box, EF-GAN against the Baseline, and the share of attention inside the boxes.
+
+    Source: paper 3.1 and 4.4.
+    """
+    editors = {name: runs.run("rafd", name).editor for name in ("baseline", "local_focus")}
+    boxes = editors["local_focus"].focus_boxes
+    psnr: dict[str, dict[str, Tensor]] = {}
+    inside: dict[str, Tensor] = {}
+    for name, editor in editors.items():
+        edit = edits.edit(editor)
+        images = to_uint8(edit.image)
+        psnr[name] = {region: compute_psnr(images, edits.targets, box=box) for region, box in boxes.items()}
+        attention = torch.stack(list(strongest(edit).values())).amax(0)
+        inside[name] = torch.tensor([1 - attention_mass(one, boxes)["elsewhere"] for one in attention])
+    gains = {region: psnr["local_focus"][region] - psnr["baseline"][region] for region in boxes}
+    return Claim(
+        says="Local focuses on eyes, nose and mouth reduce artefacts there: EF-GAN against the Baseline.",
+        comparisons=(
+            *(edits.compare(f"PSNR inside the box of the {r}, dB", gain) for r, gain in gains.items()),
+            edits.compare("attention inside the boxes, share", inside["local_focus"] - inside["baseline"]),
+        ),
+    )
+
+
+def claim_cascade(runs: Runs, edits: TestEdits) -> Claim:
+    """The cascade helps most where the expression changes most.
+
+    PSNR of Cascade EF-GAN against EF-GAN, by quarter of the distance between source and target AUs.
+
+    Source: paper 3.2 and 4.4.
+    """
+    psnr = {
+        name: compute_psnr(to_uint8(edits.edit(runs.run("rafd", name).editor).image), edits.targets)
+        for name in ("local_focus", "cascade_ef_gan")
+    }
+    gain = psnr["cascade_ef_gan"] - psnr["local_focus"]
+    order = (edits.faces.aus[edits.pairs.target] - edits.faces.aus[edits.pairs.source]).norm(dim=1).argsort()
+    return Claim(
+        says="The cascade reduces overlap artefacts of large expression gaps: Cascade EF-GAN against EF-GAN.",
+        comparisons=tuple(
+            edits.compare(f"PSNR, {quarter} quarter of AU distances, dB", gain, rows)
+            for quarter, rows in zip(QUARTERS, order.tensor_split(4), strict=True)
+        ),
+    )
+
+
+def linear_twin(editor: Editor) -> Editor:
+    """The same cascade along the straight line in AU space, in place of its Interpolator's path."""
+    run = load_run(editor.folder, editor.device)
+    run.generator.interpolator = Interpolator().requires_grad_(False).to(editor.device)  # fresh: linear
+    return Editor(run, editor.folder, editor.device)
+
+
+def claim_interpolator(runs: Runs, edits: TestEdits) -> Claim:
+    """The Interpolator's intermediate AUs are more natural than linear ones, and so are the faces made with them.
+
+    Distance to the nearest AUs of a real training face, and of each intermediate face to the nearest real test face
+    in the features of the Fréchet distance.
+
+    Source: paper 3.2 and 4.5.
+    """
+    run = runs.run("rafd", "cascade_ef_gan")
+    extractor = run.config.evaluation.extractor
+    editors = {"Interpolator": run.editor, "straight line": linear_twin(run.editor)}
+    faces, split = runs.test_faces("rafd")
+    natural = faces.aus[evaluated_rows(faces, split.train)]
+    real = compute_features(faces.images[evaluated_rows(faces, split.test)], extractor, description="real faces")
+    found: dict[str, list[tuple[Tensor, Tensor]]] = {}
+    for name, editor in editors.items():
+        edit = edits.edit(editor)
+        assert edit.stage_aus is not None
+        found[name] = [
+            (torch.cdist(edit.stage_aus[:, k], natural).amin(1),
+             torch.cdist(compute_features(to_uint8(stage.image), extractor, description=f"{name}, stage {k + 1}"),
+                         real).amin(1))
+            for k, stage in enumerate(edit.stages[:-1])
+        ]  # fmt: skip
+    comparisons = []
+    for k, (ours, line) in enumerate(zip(found["Interpolator"], found["straight line"], strict=True), start=1):
+        comparisons += [edits.compare(f"{what} of stage {k}, nearer to real ones by", line[i] - ours[i])
+                        for i, what in enumerate(("AUs", f"faces ({extractor} features)"))]  # fmt: skip
+    return Claim(says="The Interpolator's intermediate expressions are more natural than linear ones.",
+                 comparisons=tuple(comparisons))  # fmt: skip
+
+
+def claim_generated_images(runs: Runs, seeds: int = 1) -> Claim:
+    """Edits help to train a classifier: R+G against R, over classifier seeds (and runs' seeds).
+
+    Source: paper 4.3, Table 1.
+    """
+    gains = []
+    for seed in range(seeds):
+        pair = runs.run("rafd", "cascade_ef_gan", seed).metrics, runs.run("rafd", "controls", seed).metrics
+        gains += [g - r for g, r in zip(pair[0]["accuracy_RG_per_seed"], pair[1]["accuracy_R_per_seed"], strict=True)]
+    values = torch.tensor(gains, dtype=torch.float64)
+    interval = bootstrap_interval(values, torch.arange(len(values))) if len(values) > 2 else None
+    gain = Comparison(what="accuracy R+G - R", difference=float(values.mean()), interval=interval, count=len(values))
+    return Claim(says="Images by Cascade EF-GAN improve the training of an expression classifier.", comparisons=(gain,))
+
+
+def save_claims(answers: Mapping[str, Claim], runs: Runs) -> pd.DataFrame:
+    """Writes results/<family>/<preset>/claims.csv, one row per comparison, and returns it."""
+    table = pd.concat([claim.table().assign(claim=name, verdict=claim.verdict) for name, claim in answers.items()])
+    table = table[["claim", "verdict", *[c for c in table.columns if c not in ("claim", "verdict")]]]
+    with write_atomic(runs.results_folder / "claims.csv") as file:
+        table.to_csv(file, index=False, float_format="%.6g")
+    return table
+
+
+def claim_figure(claim: Claim) -> Figure:
+    """Each comparison with its interval, against zero."""
+    with styled():
+        height = 1.0 + 0.42 * len(claim.comparisons)
+        figure = new_figure(8.0, height)
+        axes = figure.add_axes((0.44, 0.5 / height, 0.53, 1 - 1.0 / height))
+        for row, comparison in enumerate(claim.comparisons):
+            colour = {"yes": COLOURS[2], "no": COLOURS[3]}.get(comparison.verdict, "#777777")
+            low, high = comparison.interval or (comparison.difference, comparison.difference)
+            axes.plot([low, high], [row, row], color=colour, lw=2.5)
+            axes.plot(comparison.difference, row, "o", color=colour, ms=6)
+        axes.axvline(0, color="#333333", lw=0.8)
+        axes.set_yticks(range(len(claim.comparisons)), [c.what for c in claim.comparisons])
+        axes.set_ylim(len(claim.comparisons) - 0.5, -0.5)
+        axes.set_xlabel("difference (right of zero: as the paper claims; bar: 95 % over people)")
+        axes.set_title(f"Here: {claim.verdict}", loc="left")
+    figure.set_label(claim.says)
+    return figure
+
+
+def pairs_figure(runs: Runs, edits: TestEdits, experiments: Sequence[str], *, rows: int = 4) -> Figure:
+    """The test pairs with the widest change of AUs, one per person, as several methods edit them."""
+    gap = (edits.faces.aus[edits.pairs.target] - edits.faces.aus[edits.pairs.source]).norm(dim=1)
+    widest: dict[int, int] = {}
+    for position in gap.argsort(descending=True).tolist():
+        widest.setdefault(int(edits.people[position]), position)
+    chosen = torch.tensor(list(widest.values())[:rows])
+    shown = TestEdits(faces=edits.faces, pairs=edits.pairs.subset(chosen))
+    sources = to_float(edits.faces.images[shown.pairs.source])
+    columns = [sources, *(shown.edit(runs.run("rafd", name).editor).image for name in experiments)]
+    columns.append(to_float(shown.targets))
+    names = edits.faces.expression_names
+    labels = [f"{plain(names[edits.faces.expression[s]])}\n→ {plain(names[edits.faces.expression[t]])}"
+              for s, t in zip(shown.pairs.source.tolist(), shown.pairs.target.tolist(), strict=True)]  # fmt: skip
+    methods = [runs.run("rafd", name).experiment.method.replace(" + ", " +\n") for name in experiments]
+    return image_grid(
+        [list(row) for row in zip(*columns, strict=True)], row_labels=labels, cell=256,
+        column_labels=["input", *methods, "target"], title="The widest changes, one per person",
+        caption=runs.describe(*(("rafd", name) for name in experiments)),
+    )  # fmt: skip

@@ -1,0 +1,97 @@
+"""Claims are answered by paired differences with intervals over people, and never more surely than measured."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import make_faces
+from fake_results import trained_run, write_results
+
+from efgan.data.faces import to_float
+from efgan.exhibits import claims
+from efgan.exhibits import runs as runs_module
+from efgan.exhibits.claims import Claim, Comparison
+from efgan.exhibits.runs import Runs
+
+
+def comparison(difference: float, low: float, high: float) -> Comparison:
+    return Comparison(what="x", difference=difference, interval=(low, high), count=9)
+
+
+@pytest.mark.parametrize(("found", "verdict"), [
+    ([(1, 0.5, 2), (2, 1, 3)], "holds"), ([(-1, -2, -0.5), (0.1, -1, 1)], "does not hold"),
+    ([(0.1, -1, 1)], "not decided"), ([(1, 0.5, 2), (-1, -2, -0.5)], "holds in part (1 of 2 comparisons)"),
+])  # fmt: skip
+def test_verdicts_follow_the_intervals(found, verdict):
+    """An interval that holds zero decides nothing."""
+    assert Claim(says="", comparisons=tuple(comparison(*one) for one in found)).verdict == verdict
+
+
+def test_one_classifier_decides_nothing(tmp_path: Path):
+    """R+G against R needs several classifiers."""
+    write_results(tmp_path)
+    runs = Runs(tmp_path, "synthetic", "smoke")
+    for name in ("controls", "cascade_ef_gan"):
+        runs.run("rafd", name).metrics.update(accuracy_R_per_seed=[0.9], accuracy_RG_per_seed=[0.95])
+    claim = claims.claim_generated_images(runs)
+    assert claim.comparisons[0].difference == pytest.approx(0.05) and claim.verdict == "not decided"
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    """Runs whose networks edit at random, on faces of noise."""
+    for experiment in ("baseline", "local_focus", "cascade_ef_gan"):
+        trained_run(tmp_path, experiment)
+    monkeypatch.setattr(runs_module, "load_faces", lambda config: make_faces(people=8))
+    monkeypatch.setattr(claims, "compute_features", lambda images, *_, **__: to_float(images).mean((2, 3)))
+    return Runs(tmp_path, "synthetic", "smoke")
+
+
+def test_every_claim_is_measured_on_the_same_edits(runs: Runs):
+    """Regions, quarters of AU distance, intermediate stages; a table and a figure each."""
+    edits = claims.load_test_edits(runs, limit=16)
+    assert len(edits.pairs) == 16
+    focuses = claims.claim_local_focuses(runs, edits)
+    assert [c.what.split()[-2] for c in focuses.comparisons[:3]] == ["eyes,", "nose,", "mouth,"]
+    cascade = claims.claim_cascade(runs, edits)
+    assert sum(c.count for c in cascade.comparisons) == 16
+    path = claims.claim_interpolator(runs, edits)
+    assert len(path.comparisons) == 4
+    for claim in (focuses, cascade, path):
+        assert len(claim.table()) == len(claim.comparisons) and claim.verdict in claim._repr_html_()
+        assert claims.claim_figure(claim).get_label() == claim.says
+
+
+def test_equal_methods_show_no_difference(runs: Runs, monkeypatch: pytest.MonkeyPatch):
+    """EF-GAN against itself: zero everywhere."""
+    editor = runs.run("rafd", "local_focus").editor
+    monkeypatch.setattr(type(runs.run("rafd", "baseline")), "editor", editor)
+    edits = claims.load_test_edits(runs, limit=8)
+    assert all(c.difference == 0 for c in claims.claim_local_focuses(runs, edits).comparisons)
+
+
+def test_the_linear_twin_takes_the_straight_line(runs: Runs):
+    """Same stages, intermediate AUs by linear interpolation."""
+    editor = runs.run("rafd", "cascade_ef_gan").editor
+    twin = claims.linear_twin(editor)
+    edits = claims.load_test_edits(runs, limit=4)
+    source, target = (edits.faces.aus[i] for i in (edits.pairs.source, edits.pairs.target))
+    straight = edits.edit(twin).stage_aus
+    n = twin.num_stages
+    for k in range(n):
+        torch.testing.assert_close(straight[:, k], torch.lerp(source, target, (k + 1) / n))
+    assert not torch.allclose(edits.edit(editor).stage_aus, straight)
+
+
+def test_the_widest_changes_are_shown_one_per_person(runs: Runs, monkeypatch: pytest.MonkeyPatch):
+    """Input, the methods, the target; the first row has the widest change of AUs of all pairs."""
+    seen: dict = {}
+    monkeypatch.setattr(claims, "image_grid", lambda rows, **layout: seen.update(layout, rows=rows))
+    edits = claims.load_test_edits(runs)
+    claims.pairs_figure(runs, edits, ["local_focus", "cascade_ef_gan"], rows=2)
+    assert seen["column_labels"] == ["input", "Baseline +\nLocal Focuses", "Cascade EF-GAN", "target"]
+    gap = (edits.faces.aus[edits.pairs.target] - edits.faces.aus[edits.pairs.source]).norm(dim=1)
+    widest = edits.pairs.subset(gap.argmax()[None])
+    assert torch.equal(seen["rows"][0][0], to_float(edits.faces.images[widest.source])[0])
+    assert torch.equal(seen["rows"][0][-1], to_float(edits.faces.images[widest.target])[0])
+    assert len(seen["rows"]) == 2
