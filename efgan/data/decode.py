@@ -46,14 +46,13 @@ class Decoded:
 class PhotoShard:
     """One cache file of a few photos. It is another one when a photo, a CSV or the way of cropping changes."""
 
-    dataset: str
+    file: Path
     size: int
     photos: tuple[tuple[Path, Source], ...]
-    fingerprint: str
 
     def path(self) -> Path:
         """Where the file lies."""
-        return cache_folder() / "photos" / decoder_version() / self.dataset / f"{self.fingerprint}.npz"
+        return self.file
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -163,7 +162,8 @@ def _shard(photos: list[Photo], sources: dict[str, Source], dataset: str, folder
     pairs = tuple((photo.path, sources[photo.name]) for photo in photos)
     marks = [[*_mark(path, folder), *_mark(source.path, folder), source.row] for path, source in pairs]
     fingerprint = hashlib.sha256(json.dumps([size, marks]).encode()).hexdigest()[:24]
-    return PhotoShard(dataset=dataset, size=size, photos=pairs, fingerprint=fingerprint)
+    file = cache_folder() / "photos" / decoder_version() / dataset / f"{fingerprint}.npz"
+    return PhotoShard(file=file, size=size, photos=pairs)
 
 
 def _mark(path: Path, folder: Path) -> tuple[str, int, int, bool]:
