@@ -249,6 +249,8 @@ def edit(run_and_photo: tuple[str, ...], face: str, neutral: bool, openface: Pat
     if len(runs) > 1 or not (face == "all" or face.isdecimal()):
         raise UserError("efgan edit takes one RUN at most, one PHOTO, and as --face a number or all")
     out = out or Path(f"{Path(path).stem}_edited.png")
+    if Path(path).resolve() in (out.resolve(), gif and gif.resolve()):
+        raise UserError(f"{path} would be overwritten by its edit: give another name to --out or --gif")
     photo = read_photo(path)
     editor = load_editor(None if not runs or runs[0] == "reference" else runs[0])
     source_aus, landmarks = own_aus(openface, neutral=neutral)

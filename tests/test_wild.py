@@ -312,3 +312,15 @@ def test_a_photo_without_a_face_is_one_line(tmp_path, monkeypatch):
     )
     assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1
     assert "no face found" in result.stderr and not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize("option", ["--out", "--gif"])
+def test_the_photo_is_never_overwritten(tmp_path, option):
+    """An edit under the photo's own name is refused before anything is opened."""
+    photo = tmp_path / "me.jpg"
+    photo.write_bytes(b"precious")
+    result = CliRunner().invoke(
+        main, ["edit", str(photo), "--expression", "happy", option, str(tmp_path / "." / "me.jpg")]
+    )
+    assert result.exit_code == 2 and "would be overwritten" in result.output
+    assert photo.read_bytes() == b"precious"
