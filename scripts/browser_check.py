@@ -242,8 +242,8 @@ def make_docs(page, folder: Path) -> None:
     def frame(times: int = 1) -> None:
         tab.wait_for_timeout(250)
         picture = Image.open(io.BytesIO(part.screenshot())).convert("RGB")
-        small = picture.resize((860, round(860 * picture.height / picture.width)), Image.Resampling.LANCZOS)
-        frames.extend([small] * times)
+        small = picture.resize((800, round(800 * picture.height / picture.width)), Image.Resampling.LANCZOS)
+        frames.extend([small.quantize(160, dither=Image.Dither.NONE)] * times)
 
     frame(4)
     handle = tab.locator(f"{AU12} .noUi-handle").first

@@ -121,6 +121,7 @@ class EditPanel(Panel):
 
     def show_edit(self) -> None:
         """The edit, its stages, and in a moment all methods if they are asked for."""
+        self.saved.value = ""  # the command of another edit
         self._compare_soon(wait=COMPARE_AFTER)
         self._show_pictures(self.session.edited())
 
