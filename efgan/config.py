@@ -262,10 +262,10 @@ def find_preset(name: str) -> Preset:
 _SMALL_MODEL = ModelConfig(width=24, local_width=16, blocks=3, refiner_width=16, refiner_blocks=3, critic_width=32,
                            critic_max_width=512)  # fmt: skip
 _SMALL_TRAIN = TrainConfig(
-    iterations=750, cascade_iterations=150, batch_size=8, cascade_batch_size=8, n_critic=2, critic_warmup=400,
+    iterations=700, cascade_iterations=150, batch_size=8, cascade_batch_size=8, n_critic=2, critic_warmup=400,
     interpolator_iterations=1_000, sample_every=500, checkpoint_every=100, target_noise=0.0,
-    cascade_lr_factor=0.25, loss=LossWeights(lambda_cond=17.0, lambda_attn=0.01, lambda_tv=1e-5, lambda_sens=0.125),
-    optim=OptimConfig(learning_rate=5e-4, ema=0.99, decay_from=0.5),
+    loss=LossWeights(lambda_cond=20.0, lambda_attn=0.03, lambda_tv=3e-5, lambda_sens=0.125),
+    optim=OptimConfig(learning_rate=5e-4, ema=0.99),
 )  # fmt: skip
 _SMALL_EVAL = EvalConfig(classifier="small", classifier_epochs=25, classifier_seeds=1, estimator_epochs=40,
                          max_pairs=600, frechet_pairs=400, extractor="efficientnet-lite0")  # fmt: skip

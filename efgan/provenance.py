@@ -91,7 +91,7 @@ def environment() -> dict[str, Any]:
     """Python, platform, cores, threads, GPU and the versions of the packages that matter."""
     record: dict[str, Any] = {
         "python": platform.python_version(),
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),
         "packages": {name: version for name in PACKAGES if (version := package_version(name))},
     }
