@@ -151,6 +151,13 @@ class NotebookPage:
         self.page.wait_for_timeout(150)  # what the same act still changes
         self.check(self.digest() != before, words, self.latency(), limit)
 
+    def becomes(self, digest: str, words: str, *, seconds: float = 10) -> None:
+        """The large picture must become the one with this digest; what was asked for before may show on the way."""
+        until = time.monotonic() + seconds
+        while self.digest() != digest and time.monotonic() < until:
+            self.page.wait_for_timeout(30)
+        self.check(self.digest() == digest, words)
+
     def latency(self) -> float | None:
         """From the last act to the picture that followed it."""
         return self.page.evaluate(

@@ -12,6 +12,7 @@ from efgan.exhibits import claims
 from efgan.exhibits import runs as runs_module
 from efgan.exhibits.claims import Claim, Comparison
 from efgan.exhibits.runs import Runs
+from efgan.models.branch import Edit
 
 
 def comparison(difference: float, low: float, high: float) -> Comparison:
@@ -20,11 +21,12 @@ def comparison(difference: float, low: float, high: float) -> Comparison:
 
 @pytest.mark.parametrize(("found", "verdict"), [
     ([(1, 0.5, 2), (2, 1, 3)], "holds"), ([(-1, -2, -0.5), (0.1, -1, 1)], "does not hold"),
-    ([(0.1, -1, 1)], "not decided"), ([(1, 0.5, 2), (-1, -2, -0.5)], "holds in part (1 of 2 comparisons)"),
+    ([(0.1, -1, 1)], "not decided"), ([(float("nan"),) * 3], "not decided"),
+    ([(1, 0.5, 2), (-1, -2, -0.5)], "holds in part (1 of 2 comparisons)"),
 ])  # fmt: skip
 def test_verdicts_follow_the_intervals(found, verdict):
     """An interval that holds zero decides nothing."""
-    assert Claim(says="", comparisons=tuple(comparison(*one) for one in found)).verdict == verdict
+    assert Claim(says="", measured_on="", comparisons=tuple(comparison(*one) for one in found)).verdict == verdict
 
 
 def test_one_classifier_decides_nothing(tmp_path: Path):
@@ -52,22 +54,31 @@ def test_every_claim_is_measured_on_the_same_edits(runs: Runs):
     edits = claims.load_test_edits(runs, limit=16)
     assert len(edits.pairs) == 16
     focuses = claims.claim_local_focuses(runs, edits)
-    assert [c.what.split()[-2] for c in focuses.comparisons[:3]] == ["eyes,", "nose,", "mouth,"]
+    assert [c.what.split()[-2] for c in focuses.comparisons] == ["eyes,", "nose,", "mouth,"]
     cascade = claims.claim_cascade(runs, edits)
-    assert sum(c.count for c in cascade.comparisons) == 16
+    assert sum(c.count for c in cascade.comparisons[:4]) == 16
     path = claims.claim_interpolator(runs, edits)
     assert len(path.comparisons) == 4
     for claim in (focuses, cascade, path):
         assert len(claim.table()) == len(claim.comparisons) and claim.verdict in claim._repr_html_()
-        assert claims.claim_figure(claim).get_label() == claim.says
+        assert claims.claim_figure(claim).get_label() == f"{claim.says} {claim.measured_on}"
+        assert "synthetic_rafd (embedded synthetic faces" in claim._repr_html_()
 
 
-def test_equal_methods_show_no_difference(runs: Runs, monkeypatch: pytest.MonkeyPatch):
-    """EF-GAN against itself: zero everywhere."""
-    editor = runs.run("rafd", "local_focus").editor
-    monkeypatch.setattr(type(runs.run("rafd", "baseline")), "editor", editor)
-    edits = claims.load_test_edits(runs, limit=8)
-    assert all(c.difference == 0 for c in claims.claim_local_focuses(runs, edits).comparisons)
+def test_a_gain_at_wide_gaps_alone_is_seen(runs: Runs, monkeypatch: pytest.MonkeyPatch):
+    """Cascade edits that are perfect in the widest quarter and EF-GAN's elsewhere gain there and nowhere else."""
+    edits = claims.load_test_edits(runs, limit=64)
+    single = edits.edit(runs.run("rafd", "local_focus").editor).image
+    gap = (edits.faces.aus[edits.pairs.target] - edits.faces.aus[edits.pairs.source]).norm(dim=1)
+    widest = gap.argsort().tensor_split(4)[-1]
+    better = single.clone()
+    better[widest] = (better[widest] + to_float(edits.targets[widest])) / 2
+    images = iter((single, better))
+    monkeypatch.setattr(claims.TestEdits, "edit", lambda self, editor: Edit(image=next(images)))
+    claim = claims.claim_cascade(runs, edits)
+    assert [c.verdict for c in claim.comparisons[:4]] == ["not decided"] * 3 + ["yes"]
+    steeper = claim.comparisons[4]  # over two test people: too few to decide
+    assert steeper.difference > 0 and steeper.count == 2 and steeper.verdict == "not decided"
 
 
 def test_the_linear_twin_takes_the_straight_line(runs: Runs):

@@ -1,6 +1,7 @@
 """Two sets of results agree when every number behind an exhibit does, within stated tolerances."""
 
 import json
+import shutil
 
 import pytest
 from click.testing import CliRunner
@@ -41,6 +42,18 @@ def test_a_number_beyond_its_tolerance_disagrees(tmp_path, changes, agrees):
     for name, differences in compared.items():
         shown = any(experiment == "cascade_ef_gan" for _, experiment in EXHIBITS[name].runs)
         assert all(d.agrees for d in differences) is (agrees or not shown), name
+
+
+def test_only_common_datasets_are_compared(tmp_path):
+    """What is shipped holds one set; a whole batch agrees with it."""
+    first, second = write_results(tmp_path / "a"), write_results(tmp_path / "b")
+    shutil.rmtree(first / "mini" / "synthetic_cfeed")
+    compared = compare_results(first, second)
+    assert all(difference.agrees for differences in compared.values() for difference in differences)
+    assert not any("cfeed" in d.what for differences in compared.values() for d in differences)
+    (second / "mini" / "synthetic_rafd").rename(tmp_path / "moved")
+    with pytest.raises(UserError, match="no dataset in common"):
+        compare_results(first, second)
 
 
 def test_seeds_are_averaged(tmp_path):

@@ -95,6 +95,24 @@ def test_a_csv_of_an_ambiguous_stem_belongs_to_nobody(tmp_path):
     assert find_sources(photos, tmp_path) == {}
 
 
+def test_a_lone_csv_is_not_given_to_namesakes(tmp_path):
+    """After OpenFace stopped half way: the photos of the other folders stay unmeasured."""
+    photos = photos_in(tmp_path, "happy/S001.jpg", "sad/S001.jpg", "angry/S002.jpg")
+    write_csv(tmp_path / "openface/sad/S001.csv", [face_row(AUS, POINTS)])
+    write_csv(tmp_path / "openface/S002.csv", [face_row(AUS, POINTS)])
+    assert set(find_sources(photos, tmp_path)) == {"sad/S001", "angry/S002"}
+
+
+def test_rows_for_namesakes_come_from_their_own_folders_csv(tmp_path):
+    """1.png of two folders, one CSV for each."""
+    photos = photos_in(tmp_path, "happy/1.png", "sad/1.png")
+    for name in ("happy", "sad"):
+        write_csv(tmp_path / f"openface/{name}.csv", [face_row(AUS, POINTS) | {"file": "1.png"}],
+                  columns=["file", *IMAGE_MODE])  # fmt: skip
+    found = find_sources(photos, tmp_path)
+    assert {name: source.path.stem for name, source in found.items()} == {"happy/1": "happy", "sad/1": "sad"}
+
+
 def test_one_csv_per_folder_by_file_name(tmp_path):
     """A column of file names says whose row it is; with several faces per file the largest counts."""
     photos = photos_in(tmp_path, "a.jpg", "b.jpg", "c.jpg")

@@ -6,13 +6,20 @@ import numpy as np
 import pytest
 import torch
 from conftest import make_faces
-from fake_results import trained_run
+from fake_results import trained_run, write_run
 
 from efgan.data.faces import FaceSet
 from efgan.data.splits import Split
 from efgan.editing import reference
 from efgan.editing.editor import load_editor
-from efgan.editing.reference import choose_gallery, load_gallery, reference_run, save_gallery, ship_run
+from efgan.editing.reference import (
+    choose_gallery,
+    load_gallery,
+    reference_run,
+    save_gallery,
+    ship_reference,
+    ship_run,
+)
 from efgan.errors import UserError
 from efgan.provenance import sha256_of
 
@@ -79,3 +86,11 @@ def test_a_missing_gallery_is_said_in_words(tmp_path):
     """With the command that makes it."""
     with pytest.raises(UserError, match="ship_reference"):
         load_gallery(tmp_path)
+
+
+def test_photographs_are_never_shipped(tmp_path):
+    """A licensed set's test faces must not reach the repository."""
+    write_run(tmp_path, "rafd", "cascade_ef_gan")
+    with pytest.raises(UserError, match="only runs on the embedded faces are shipped"):
+        ship_reference(tmp_path, preset="smoke", dataset="rafd", seed=0, destination=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -234,7 +234,9 @@ def joint(train_wild, monkeypatch):
 
 def test_wild_fine_tuning_needs_the_cascade_on_both_sets(train_wild):
     """The command that makes it is named."""
-    with pytest.raises(UserError, match="efgan train cascade_ef_gan --preset smoke --dataset synthetic_joint --seed 0"):
+    with pytest.raises(
+        UserError, match="efgan train cascade_ef_gan --preset smoke --dataset synthetic_joint --split identity --seed 0"
+    ):
         train_wild("cascade_ef_gan_wild", "synthetic_wild")
 
 

@@ -6,7 +6,7 @@ video mode (FeatureExtraction: `frame`, `timestamp`, `success`) are read alike.
 """
 
 import shlex
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -62,32 +62,37 @@ def find_sources(photos: Sequence[Photo], folder: Path) -> dict[str, Source]:
     tables: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.rglob("*.csv")):
         tables[path.stem.lower()].append(path)
+    namesakes = Counter(photo.path.stem.lower() for photo in photos)
     found = {}
     for photo in photos:
-        if own := _same_place(photo.path, tables.get(photo.path.stem.lower(), []), folder):
+        stem = photo.path.stem.lower()
+        if own := _own_table(photo.path, tables.get(stem, []), folder, alone=namesakes[stem] == 1):
             found[photo.name] = Source(path=own)
     if len(found) < len(photos):
-        stems = {photo.path.stem.lower() for photo in photos}
-        shared = [path for stem, paths in tables.items() if stem not in stems for path in paths]
+        shared = [path for stem, paths in tables.items() if stem not in namesakes for path in paths]
         rest = [photo for photo in photos if photo.name not in found]
         for path in shared:
-            found |= _rows_for(path, rest, folder)
+            found |= _rows_for(path, rest, folder, namesakes)
     return found
 
 
-def _same_place(photo: Path, tables: list[Path], folder: Path) -> Path | None:
-    """The table that lies where the photo does, apart from OpenFace's own folders; the only one anywhere else."""
+def _own_table(photo: Path, tables: list[Path], folder: Path, *, alone: bool) -> Path | None:
+    """The table that lies where the photo does, apart from OpenFace's own folders; for a photo that is alone in having
+    its stem, the only table anywhere else.
+    """
     place = _place(photo, folder)
     same = [path for path in tables if _place(path, folder) == place]
-    return same[0] if same else tables[0] if len(tables) == 1 else None
+    return same[0] if same else tables[0] if alone and len(tables) == 1 else None
 
 
 def _place(path: Path, folder: Path) -> tuple[str, ...]:
     return tuple(p.lower() for p in path.relative_to(folder).parts[:-1] if p.lower() not in OPENFACE_FOLDERS)
 
 
-def _rows_for(path: Path, photos: list[Photo], folder: Path) -> dict[str, Source]:
-    """The rows of a folder's CSV by the photos' names."""
+def _rows_for(path: Path, photos: list[Photo], folder: Path, namesakes: Counter[str]) -> dict[str, Source]:
+    """The rows of a folder's CSV by the photos' names; of photos with one stem only that in the CSV's own folder, or in
+    the folder of the CSV's name.
+    """
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             columns = [column.strip() for column in file.readline().split(",")]
@@ -97,12 +102,16 @@ def _rows_for(path: Path, photos: list[Photo], folder: Path) -> dict[str, Source
     except (OSError, UnusableError):
         return {}
     if "stem" in table:
-        stems = set(table["stem"])
-        return {photo.name: Source(path=path, row=photo.path.stem.lower()) for photo in photos
-                if photo.path.stem.lower() in stems}  # fmt: skip
+        stems, place = set(table["stem"]), _place(path, folder)
+        return {
+            photo.name: Source(path=path, row=stem)
+            for photo in photos
+            if (stem := photo.path.stem.lower()) in stems
+            and (namesakes[stem] == 1 or _place(photo.path, folder) in (place, (*place, path.stem.lower())))
+        }
     found: dict[str, Source] = {}
-    for place in {photo.path.parent for photo in photos if photo.path.parent.name.lower() == path.stem.lower()}:
-        pictures = [picture for picture in find_pictures(place) if picture.parent == place]
+    for home in {photo.path.parent for photo in photos if photo.path.parent.name.lower() == path.stem.lower()}:
+        pictures = [picture for picture in find_pictures(home) if picture.parent == home]
         if "frame" in table and table["frame"].nunique() == len(pictures):
             frames = dict(zip(pictures, sorted(table["frame"].unique()), strict=True))
             found |= {photo.name: Source(path=path, row=int(frames[photo.path])) for photo in photos

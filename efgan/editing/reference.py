@@ -17,6 +17,7 @@ from efgan.data.faces import FaceSet
 from efgan.data.splits import Split, split_faces
 from efgan.errors import UserError
 from efgan.experiments import run_folder
+from efgan.paper import EXPERIMENT_ORDER
 from efgan.provenance import sha256_of, write_atomic
 from efgan.training.checkpoint import load_tensors, save_tensors
 from efgan.training.run import WEIGHTS, read_config
@@ -24,7 +25,7 @@ from efgan.training.run import WEIGHTS, read_config
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 GALLERY = "gallery.safetensors"
 ESTIMATOR = "au_estimator.safetensors"  # of the `controls` run
-METHODS = ("stargan", "ganimation", "baseline", "local_focus", "cascade", "cascade_ef_gan")  # in the tables' order
+METHODS = (*(name for name in EXPERIMENT_ORDER if name != "controls"), "cascade_ef_gan_wild")  # in the tables' order
 
 
 def reference_run(experiment: str = "cascade_ef_gan", *, folder: Path = REFERENCE) -> Path:
@@ -152,10 +153,12 @@ def ship_reference(root: Path, *, preset: str, dataset: str, seed: int, destinat
         The files written.
 
     Raises:
-        UserError: there is no finished Cascade EF-GAN.
+        UserError: there is no finished Cascade EF-GAN, or its faces are photographs, which may not be passed on.
     """
     main = run_folder(root, preset, dataset, "cascade_ef_gan", seed)
     config = read_config(main)
+    if not config.data.synthetic:
+        raise UserError(f"{dataset} holds photographs under a licence: only runs on the embedded faces are shipped")
     folders = [ship_run(run, destination) for run in sibling_runs(main).values()]
     folders += ship_estimator(main.parents[1] / "controls" / main.name, destination)
     faces = load_faces(config.data)

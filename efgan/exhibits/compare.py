@@ -48,14 +48,18 @@ def compare_results(first: Path, second: Path) -> dict[str, list[Difference]]:
             results/reference. Seeds are averaged.
 
     Returns:
-        The differences by exhibit. An exhibit whose runs neither side has is left out.
+        The differences by exhibit. Datasets that only one side has are left out, and exhibits without any other;
+        distances by different extractors are different numbers, each missing on one side.
 
     Raises:
-        UserError: a folder holds no run, runs of several presets, a damaged record, or distances that were measured
-            with another extractor than the other side's.
+        UserError: a folder holds no run, runs of several presets or a damaged record; no dataset in common.
     """
-    sides = read_numbers(first), read_numbers(second)
-    compared = {name: _differences(exhibit, *sides) for name, exhibit in EXHIBITS.items()}
+    ours, theirs = read_numbers(first.resolve()), read_numbers(second.resolve())
+    common = {dataset for dataset, _ in ours} & {dataset for dataset, _ in theirs}
+    if not common:
+        raise UserError(f"{first} and {second} have no dataset in common")
+    ours, theirs = ({run: numbers for run, numbers in side.items() if run[0] in common} for side in (ours, theirs))
+    compared = {name: _differences(exhibit, ours, theirs) for name, exhibit in EXHIBITS.items()}
     return {name: differences for name, differences in compared.items() if differences}
 
 

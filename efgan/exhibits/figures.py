@@ -231,7 +231,7 @@ def figure_8(
     pairs = list(zip(cells[::2], cells[1::2], strict=True))
     config, experiment = editor.config, find_experiment(editor.config.experiment)
     kind = "embedded synthetic faces" if config.data.synthetic else "photographs"
-    shown_set = "No AffectNet is there." if examples is None else "Other people show the desired expression."
+    shown_set = "No AffectNet that can be used." if examples is None else "Other people show the desired expression."
     if config.data.synthetic:
         shown_set = "Rendered people, light and backgrounds that are in no set, the same person with the expression."
     caption = (f"Triplets: input, image with the desired expression, edit. {shown_set} Photos "
@@ -244,7 +244,7 @@ def figure_8(
         row_labels=[label for (_, label), _ in pairs], right_labels=[label for _, (_, label) in pairs],
         cell=_cell(config.data.image_size, 256),
     )  # fmt: skip
-    return _save(figure, runs, "figure_8", out)
+    return _save(figure, runs, f"figure_8_{experiment.name}" if run else "figure_8", out)
 
 
 FIGURES = {f.__name__: f for f in (figure_1, figure_2, figure_3, figure_4, figure_5, figure_6, figure_7, figure_8)}

@@ -17,6 +17,7 @@ from efgan.data.landmarks import detect_landmarks
 from efgan.data.splits import split_faces
 from efgan.editing.editor import Editor
 from efgan.editing.wild import EditedPhoto, edit_photo
+from efgan.errors import UserError
 from efgan.exhibits.runs import Examples
 from efgan.grids import Picture
 
@@ -29,17 +30,20 @@ Triplet = tuple[Picture, Picture | None, Picture]
 
 
 def wild_examples(editor: Editor, tasks: Sequence[tuple[str, str]]) -> Examples | None:
-    """Wild faces with another face of the wanted expression: AffectNet's where it lies in the run's data folder, else
-    rendered ones; None for a run on real data without AffectNet.
+    """Wild faces with another face of the wanted expression: rendered ones for a run on embedded faces, AffectNet's for
+    one on photographs; None where that is not there or cannot be used.
 
     Source: paper 4.5 and figure 8 use AffectNet; its stand-in is our decision.
     """
     data = editor.config.data
-    if data.data_root and (Path(data.data_root) / "affectnet").is_dir():
-        affectnet = find_preset(editor.config.preset).data("affectnet", data_root=data.data_root)
+    if data.synthetic:
+        return rendered_examples(tasks, size=data.image_size, seed=editor.config.seed)
+    affectnet = find_preset(editor.config.preset).data("affectnet", data_root=data.data_root)
+    try:
         faces = load_faces(replace(affectnet, image_size=data.image_size))
-        return affectnet_examples(faces.subset(split_faces(faces, affectnet).test), tasks, seed=editor.config.seed)
-    return rendered_examples(tasks, size=data.image_size, seed=editor.config.seed) if data.synthetic else None
+    except UserError:  # no AffectNet, or nobody measured it: the other exhibits do not need it
+        return None
+    return affectnet_examples(faces.subset(split_faces(faces, affectnet).test), tasks, seed=editor.config.seed)
 
 
 def affectnet_examples(faces: FaceSet, tasks: Sequence[tuple[str, str]], *, seed: int) -> Examples:

@@ -16,7 +16,7 @@ from efgan.data.batches import Batch, BatchSampler
 from efgan.data.faces import FaceSet, to_float
 from efgan.data.splits import Split, save_split, split_faces
 from efgan.errors import UserError
-from efgan.experiments import find_experiment, pretraining_datasets, run_config, run_folder, train_command
+from efgan.experiments import family_of, find_experiment, pretraining_datasets, run_config, run_folder, train_command
 from efgan.models import build_generator
 from efgan.models.cascade import CascadeEFGAN
 from efgan.models.discriminator import Critic
@@ -190,8 +190,11 @@ def _initial_weights(root: Path | str, config: RunConfig) -> list[Path]:
     folders = [run_folder(root, config.preset, dataset, single, config.seed) for dataset in datasets]
     found = [[folder / WEIGHTS, folder / CRITIC] for folder in folders]
     found = [paths for paths in found if all(path.exists() for path in paths)]
-    own_data = replace(config.data, dataset=datasets[-1])
-    remedy = f"run `{train_command(replace(config, experiment=single, data=own_data))}` first"
+    wanted = replace(config, experiment=single)
+    if entry.fine_tunes:  # its start has a dataset and a split of its own
+        data_root = None if family_of(datasets[-1]) == "synthetic" else config.data.data_root
+        wanted = run_config(config.preset, datasets[-1], single, config.seed, data_root=data_root)
+    remedy = f"run `{train_command(wanted)}` first"
     if not found:
         raise UserError(f"{config.experiment} starts from a trained {single}, which is not there: {remedy}")
     folder = found[0][0].parent
