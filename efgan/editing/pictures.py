@@ -74,13 +74,6 @@ def overlay_attention(image: np.ndarray, attention: np.ndarray | None) -> np.nda
     return (0.4 * grey + 0.6 * colour_map(attention)).round().astype(np.uint8)
 
 
-def film_strip(images: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
-    """Equal pictures side by side on white."""
-    spacer = np.full((images[0].shape[0], gap, 3), 255, np.uint8)
-    parts = [part for image in images for part in (image, spacer)]
-    return np.concatenate(parts[:-1], 1)
-
-
 def save_png(image: np.ndarray, path: Path) -> Path:
     """Writes a uint8 H×W×3 picture, whole or not at all."""
     with write_atomic(path, "wb") as file:
