@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from efgan.config import RunConfig
 from efgan.data.action_units import AU_NAMES, MAX_INTENSITY
-from efgan.data.faces import to_float, to_uint8
+from efgan.data.faces import to_float
+from efgan.editing.pictures import to_array
 from efgan.editing.reference import reference_run
 from efgan.errors import UserError
 from efgan.models.branch import Branch, BranchOutput, Edit
@@ -169,7 +170,7 @@ class Editor:
         result = self.edit_batch(tensor, before, after, label, stages=stages, local_branches=local_branches)
         steps = result.stages or (result,)
         return EditedFace(
-            image=_to_array(result.image), stages=tuple(_to_array(step.image) for step in steps),
+            image=to_array(result.image[0]), stages=tuple(to_array(step.image[0]) for step in steps),
             attention={name: a[0, 0].numpy() for name, a in steps[-1].attentions.items()},
             target_aus=dict(zip(AU_NAMES, target.tolist(), strict=True)),
         )  # fmt: skip
@@ -228,10 +229,6 @@ class _Global(nn.Module):
     def forward(self, images: Tensor, source_aus: Tensor, target_aus: Tensor) -> Edit:
         edit = self.branch(images, target_aus)
         return Edit(image=edit.image, global_edit=edit)
-
-
-def _to_array(images: Tensor) -> np.ndarray:
-    return to_uint8(images[0]).permute(1, 2, 0).numpy()
 
 
 def _to_cpu(edit: Edit) -> Edit:

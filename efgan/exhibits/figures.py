@@ -11,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 
 from efgan.data.faces import to_float
+from efgan.editing.attention import strongest
 from efgan.editing.editor import load_editor
 from efgan.exhibits.architecture import draw_architecture
 from efgan.exhibits.runs import Runs
@@ -103,10 +104,8 @@ def figure_3(runs: Runs, out: Path | None = None) -> Figure:
     """
     examples = runs.examples("rafd", TASKS["figure_3"])
     edit = runs.edit("rafd", "cascade_ef_gan", examples)
-    local = torch.stack(
-        [stage.stitched_attention for stage in edit.stages if stage.stitched_attention is not None]
-    ).amax(0)
-    glob = torch.stack([stage.attentions["global"] for stage in edit.stages]).amax(0)
+    maps = strongest(edit)
+    local, glob = maps["local"][:, None], maps["global"][:, None]
     rows = [list(row) for row in zip(to_float(examples.images), edit.image, local, glob, strict=True)]
     limit = max(0.1, round(float(torch.cat([local, glob]).quantile(0.999)) + 0.05, 1))
     figure = image_grid(
