@@ -115,6 +115,16 @@ def test_attention_loss_sums_the_branches():
     assert losses.compute_attention_loss(maps).item() == 0.75
 
 
+def test_attention_floor_counts_what_each_branch_lacks():
+    """0.02 of a map that sees nothing, half of that for one at 0.01, nothing above; the gradient opens the map."""
+    closed = torch.zeros(2, 1, 8, 8, requires_grad=True)
+    maps = [closed, torch.full((2, 1, 4, 6), 0.01), torch.full((2, 1, 4, 6), 0.5)]
+    floor = losses.compute_attention_floor(maps)
+    assert floor.item() == pytest.approx(0.03)
+    floor.backward()
+    assert (closed.grad < 0).all()
+
+
 def test_total_variation_counts_edges():
     """A step of height 1 down a 4-pixel column counts 4 per image."""
     step = torch.zeros(2, 1, 4, 6)

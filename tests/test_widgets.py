@@ -1,8 +1,10 @@
 """The notebook's panels: a control's value becomes an edit, and what goes wrong is told in the panel."""
 
 import asyncio
+import math
 from datetime import UTC, datetime
 
+import ipywidgets as widgets
 import numpy as np
 import pytest
 from conftest import make_faces
@@ -13,6 +15,7 @@ from efgan.editing.attention import stage_maps
 from efgan.editing.attention_panel import AttentionPanel, draw_page
 from efgan.editing.editor import Editor
 from efgan.editing.session import EditSession
+from efgan.editing.widget_parts import move
 from efgan.editing.widgets import TRANSFER, EditPanel
 
 
@@ -87,6 +90,34 @@ def test_sliders_relative_to_the_face_ask_for_the_same(panel, asked):
     assert panel.sliders.sliders["AU04"].min == -5
     panel.meaning.value = False
     assert panel.sliders.sliders["AU04"].min == 0 and panel.sliders.sliders["AU04"].value == pytest.approx(3.0)
+
+
+def rounded_by_the_browser(value, low, high, step):
+    """noUiSlider 15: toStepping, getStep, fromStepping, in JavaScript's doubles, which are Python's."""
+    value = min(max(value, low), high)
+    shifted = value + abs(low) if low < 0 else value - low
+    percent = shifted * 100 / (high - low)
+    percent_step = step * 100 / (high - low)
+    percent = 100.0 if percent == 100 else math.floor(percent / percent_step + 0.5) * percent_step
+    return high if percent >= 100 else percent * (high - low) / 100 + low
+
+
+@pytest.mark.parametrize(("low", "high", "step"), [(0, 5, 0.1), (-5, 5, 0.1), (0, 1.6, 0.05)])
+def test_the_browser_agrees_with_every_slider_we_move(low, high, step):
+    """What it would change, it would send back, as if a person had."""
+    slider = widgets.FloatSlider(min=0, max=high, step=step)
+    for value in np.linspace(low, high, 997):
+        move(slider, float(value), low)
+        assert slider.value == rounded_by_the_browser(slider.value, low, high, step)
+        assert slider.value == pytest.approx(value, abs=step / 2 + 1e-9)
+
+
+def test_range_and_value_of_a_slider_go_in_one_message(monkeypatch):
+    """A range alone would clip the old value in the browser, and that would come back."""
+    slider, sent = widgets.FloatSlider(min=-5, max=5, value=-2, step=0.1), []
+    monkeypatch.setattr(slider, "send_state", lambda key=None: sent.append(set(key)))
+    move(slider, 3.0, low=0.0)
+    assert sent == [{"min", "value"}] and (slider.min, slider.value) == (0, 3)
 
 
 def test_a_click_on_a_face_edits_it_or_copies_its_expression(panel, asked):

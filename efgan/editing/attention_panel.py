@@ -14,7 +14,7 @@ from efgan.editing.edit_state import label_of
 from efgan.editing.panel import Panel
 from efgan.editing.pictures import colour_map, data_url, encode_jpeg, encode_png
 from efgan.editing.session import EditSession
-from efgan.editing.widget_parts import STYLE, FaceGallery, box, heading
+from efgan.editing.widget_parts import STYLE, FaceGallery, box, heading, move
 from efgan.experiments import find_experiment
 
 _STOPS = 9  # of the colour scale's gradient
@@ -63,7 +63,7 @@ class AttentionPanel(Panel):
         state = self.session.state
         self.gallery.show(state.face)
         self.method.value, self.expression.value = state.method, state.expression
-        self.value.value = float(state.target_aus(self.session.face.aus)[AU_NAMES.index(self.code.value)])
+        move(self.value, float(state.target_aus(self.session.face.aus)[AU_NAMES.index(self.code.value)]))
 
     def _choose(self, index: int) -> None:
         own, aus = self.session.face.aus, self.session.faces[index].aus

@@ -36,6 +36,26 @@ def mark(widget: widgets.DOMWidget, name: str, on: bool) -> None:
         (widget.add_class if on else widget.remove_class)(name)
 
 
+def move(slider: widgets.FloatSlider, value: float, low: float | None = None) -> None:
+    """Moves a slider, and its lower end, without an answer from the browser.
+
+    noUiSlider, which draws the sliders, rounds every value to a step, clips it to the range, and sends what differs
+    from what it got as if a person had moved it; that answer can come after the next click and undo a part of it. So
+    the range and the value go in one message, and the value is the one that noUiSlider's arithmetic leaves alone.
+
+    Args:
+        slider: whose steps and range count.
+        value: brought to the nearest step in the range.
+        low: the new lower end; None keeps it.
+    """
+    low = slider.min if low is None else low
+    span = slider.max - low
+    step = slider.step * 100 / span
+    percent = min(max(round((value - low) * 100 / span / step), 0) * step, 100.0)
+    with slider.hold_sync(), slider.hold_trait_notifications():
+        slider.min, slider.value = low, percent * span / 100 + low
+
+
 class Part:
     """A widget made of others; its text is short, as ipywidgets can only spell those without arguments."""
 
@@ -152,7 +172,7 @@ class ExpressionButtons(Part, widgets.VBox):
 
     def show(self, state: EditState) -> None:
         """Marks the expression that is asked for."""
-        self.strength.value = state.strength
+        move(self.strength, state.strength)
         for name, button in self.buttons.items():
             mark(button, "efgan-on", name == state.expression)
 
@@ -190,8 +210,7 @@ class AUSliders(Part, widgets.Box):
         low = -MAX_INTENSITY if state.relative else 0.0
         target = state.target_aus(source_aus)
         for i, (slider, value) in enumerate(zip(self.sliders.values(), state.values, strict=True)):
-            with slider.hold_trait_notifications():
-                slider.min, slider.value = low, max(value, low)
+            move(slider, value, low)
             mark(slider, "efgan-moved", bool(abs(target[i] - source_aus[i]) > 0.05))
 
     @staticmethod

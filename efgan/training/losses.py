@@ -9,6 +9,8 @@ from torch import Tensor
 from efgan.models.discriminator import Critic
 from efgan.models.interpolator import AUCritic, Interpolator
 
+LEAST_ATTENTION = 0.02  # of a branch, averaged over a batch; our decision
+
 
 def compute_adversarial_loss(scores_edited: Tensor) -> Tensor:
     """L_adv of the generator: −E[D(edited)] (Wasserstein GAN)."""
@@ -68,6 +70,20 @@ def compute_attention_loss(attentions: Iterable[Tensor]) -> Tensor:
         attentions: maps B×1×H×W in [0, 1].
     """
     return torch.stack([attention.mean() for attention in attentions]).sum()
+
+
+def compute_attention_floor(attentions: Iterable[Tensor]) -> Tensor:
+    """What each branch's mean attention lacks of `LEAST_ATTENTION`, summed over the branches.
+
+    Where attention is zero, neither it nor the colour below learns any more. It comes to that in the first stage of a
+    cascade, whose small steps leave little error to mend.
+
+    Args:
+        attentions: maps B×1×H×W in [0, 1].
+
+    Source: our decision.
+    """
+    return F.relu(LEAST_ATTENTION - torch.stack([attention.mean() for attention in attentions])).sum()
 
 
 def compute_total_variation(attentions: Iterable[Tensor]) -> Tensor:

@@ -120,6 +120,7 @@ class Objective:
         penalised = [1 - m for m in maps] if self.keep_source else maps
         return {
             "attn": self.weights.lambda_attn * attention_weight * losses.compute_attention_loss(penalised),
+            "floor": self.weights.lambda_floor * losses.compute_attention_floor(maps),
             "tv": self.weights.lambda_tv * attention_weight * losses.compute_total_variation(maps),
         }
 
