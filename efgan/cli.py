@@ -230,7 +230,7 @@ def _intensities(context: click.Context, option: click.Parameter, words: tuple[s
 @click.option("--openface", type=click.Path(path_type=Path), help="OpenFace CSV of this photo, with AUs and landmarks.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
               help="Edited photo: .png (lossless), .jpg or .webp; by default PHOTO_edited.png here.")  # fmt: skip
-@click.option("--gif", type=click.Path(dir_okay=False, path_type=Path), help="Also an animation.")
+@click.option("--gif", type=click.Path(dir_okay=False, path_type=Path), help="Also an animation: .gif or .mp4.")
 @click.option("--steps", type=int, default=12, show_default=True, help="Pictures of the animation.")
 def edit(run_and_photo: tuple[str, ...], face: str, neutral: bool, openface: Path | None, out: Path | None,
          gif: Path | None, steps: int, **request: Any) -> None:  # fmt: skip
@@ -242,7 +242,7 @@ def edit(run_and_photo: tuple[str, ...], face: str, neutral: bool, openface: Pat
     from efgan.data.crop import read_photo
     from efgan.editing.editor import load_editor
     from efgan.editing.own_aus import own_aus
-    from efgan.editing.pictures import save_gif
+    from efgan.editing.pictures import save_animation
     from efgan.editing.wild import edit_photo, edit_sequence, save_photo
 
     *runs, path = run_and_photo
@@ -258,7 +258,7 @@ def edit(run_and_photo: tuple[str, ...], face: str, neutral: bool, openface: Pat
                         source_aus=source_aus, **request)  # fmt: skip
     click.echo(f"{save_photo(edited.image, out)}: {len(edited.faces)} face(s); own AUs: {edited.aus_from}")
     if gif:
-        click.echo(save_gif(list(edit_sequence(editor, edited, steps)), gif, width=min(480, photo.shape[1])))
+        click.echo(save_animation(edit_sequence(editor, edited, steps), gif, width=min(480, photo.shape[1])))
 
 
 @main.command(epilog=_examples("efgan doctor"))

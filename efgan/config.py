@@ -58,6 +58,11 @@ class DataConfig:
     def synthetic(self) -> bool:
         return self.dataset in SYNTHETIC_DATASETS
 
+    @property
+    def held_out(self) -> str:
+        """What the test side holds, in words."""
+        return "unseen people" if self.split == "identity" else "unseen images"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:

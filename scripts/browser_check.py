@@ -130,7 +130,8 @@ def hold(page) -> None:
 
 def save(page) -> None:
     """Picture, animation, and the words that repeat the edit."""
-    for button, words in (("picture", ".png"), ("animation", ".gif"), ("command & code", "editor.edit(")):
+    for button, words in (("picture", ".png"), ("animation", ".gif"), ("video", ".mp4"),
+                          ("command & code", "editor.edit(")):  # fmt: skip
         page.press(button)
         saved = page.page.locator(".efgan-saved", has_text=words)
         saved.wait_for(timeout=30_000)

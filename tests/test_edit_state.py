@@ -109,3 +109,9 @@ def test_bad_requests_are_refused_in_words(code, value, words):
     """An unknown AU, or an intensity beyond OpenFace's scale."""
     with pytest.raises(UserError, match=words):
         EditState().with_au(code, value)
+
+
+def test_an_unknown_expression_is_told():
+    """What was asked for, and what there is."""
+    with pytest.raises(UserError, match="unknown expression 'jolly': choose one of neutral, angry"):
+        EditState().with_expression("jolly")

@@ -68,14 +68,15 @@ def test_what_is_not_rafds_is_left_out_with_a_remedy(tmp_path):
 def test_cfeed_by_manifest(tmp_path):
     """Categories however they are written; a wrong row costs that photo only."""
     touch(tmp_path, "a/1.jpg", "a/2.jpg", "a/3.jpg", "a/4.jpg", "a/5.jpg")
+    touch(elsewhere := tmp_path.parent / f"{tmp_path.name}_elsewhere", "1.jpg")
     (tmp_path / "manifest.csv").write_text(
         "Path, Subject, Category\na/1.jpg,7,Happily surprised\na/2.jpg,7,neutral\na/3.jpg,8,Fear\n"
-        "a/4.jpg,8,bored\na/5.jpg,,happy\na/6.jpg,9,happy\n"
+        f"a/4.jpg,8,bored\na/5.jpg,,happy\na/6.jpg,9,happy\n{elsewhere}/1.jpg,9,happy\n"
     )
     listing = list_cfeed(tmp_path)
     assert labels(listing) == {"a/1": ("7", "happily_surprised"), "a/2": ("7", "neutral"), "a/3": ("8", "fearful")}
     assert reasons(listing) == {"unknown category 'bored'": 1, "no subject": 1,
-                                "named in manifest.csv but not there": 1}  # fmt: skip
+                                "named in manifest.csv but not there": 2}  # fmt: skip
     assert listing.expression_names == CFEED_CATEGORIES and listing.evaluated == CFEED_PRIMARY
 
 
@@ -143,6 +144,9 @@ def test_affectnet_without_annotations_or_photos_says_so(tmp_path):
         list_affectnet(tmp_path)
     (tmp_path / "validation.csv").write_text("subDirectory_filePath,expression\n1/a.jpg,0\n1/b.jpg,99\n")
     assert reasons(list_affectnet(tmp_path)) == {"named in validation.csv but not there": 1, "unknown label '99'": 1}
+    (tmp_path / "validation.csv").write_text("1/a.jpg,0\n1/b.jpg,0,0,0\n")
+    with pytest.raises(UserError, match="not readable as CSV"):
+        list_affectnet(tmp_path)
 
 
 def test_any_folder_needs_no_labels(tmp_path):

@@ -2,7 +2,9 @@
 
 import io
 from dataclasses import replace
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from efgan.editing import repeat, sources
 from efgan.editing.attention import attention_mass, colour_limit, stage_maps, strongest
 from efgan.editing.editor import load_editor
 from efgan.editing.own_aus import own_aus
+from efgan.editing.pictures import FRAME_MS, HOLD_MS, save_animation
 from efgan.editing.repeat import edit_command, python_call
 from efgan.editing.session import EditSession
 from efgan.errors import UserError
@@ -58,6 +61,9 @@ def test_stargan_wants_an_expression(session):
     session.state = session.state.with_method("stargan")
     with pytest.raises(UserError, match="press one of the expressions"):
         session.edited()
+    for words in (edit_command, python_call):
+        with pytest.raises(UserError, match="press one of the expressions"):
+            words(session)
     assert [name for name, _ in session.compared()] == ["Baseline + Local Focuses", "Cascade EF-GAN"]
     session.state = session.state.with_expression("happy")
     assert len(dict(session.compared())) == 3
@@ -81,7 +87,7 @@ def test_the_command_finds_face_landmarks_and_aus(session):
     session.state = session.state.with_au("AU12", 4.0)
     words = edit_command(session).split()
     table = words[words.index("--openface") + 1]
-    aus, landmarks = own_aus(table, neutral=False)
+    aus, landmarks = own_aus(Path(table), neutral=False)
     np.testing.assert_array_equal(aus[0], session.face.aus)
     photo = read_photo(words[words.index("--openface") - 1])
     assert (align_face(landmarks[0], 64).apply(photo) == session.face.image).all()
@@ -132,6 +138,22 @@ def test_saved_files_never_overwrite(session):
     paths = [session.save_picture(), session.save_picture(), session.save_animation(frames=4)]
     assert len(set(paths)) == 3
     assert Image.open(paths[2]).n_frames == 6
+
+
+def test_a_video_shows_the_pictures_there_and_back(session):
+    """The first and the last picture stand for as long as in the GIF; colours survive the codec; odd sizes too."""
+    session.state = session.state.with_expression("surprised")
+    with av.open(session.save_animation("mp4", frames=4)) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    assert len(frames) == 2 * round(HOLD_MS / FRAME_MS) + 4
+    assert frames[0].shape == (256, 256, 3)
+    assert abs(frames[0].mean((0, 1)) - session.face.photo.mean((0, 1))).max() < 3
+    path = save_animation([np.zeros((31, 45, 3), np.uint8)] * 2, session.out / "odd.mp4", width=45)
+    with av.open(path) as video:
+        assert next(video.decode(video=0)).width == 44
+    with pytest.raises(UserError, match=r"\.gif or \.mp4"):
+        save_animation([], session.out / "video.avi")
+    assert not (session.out / "video.avi").exists()
 
 
 def test_every_stage_is_taken_apart(session):

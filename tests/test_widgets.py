@@ -208,6 +208,8 @@ def test_what_is_saved_is_shown(panel):
     assert "download=" in panel.saved.value and ".png" in panel.saved.value
     panel.animate.click()
     assert ".gif" in panel.saved.value and panel.message.value == ""
+    panel.film.click()
+    assert "<video" in panel.saved.value and ".mp4" in panel.saved.value
 
 
 def test_the_attention_panel_follows_its_slider(runs, tmp_path):

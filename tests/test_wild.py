@@ -158,11 +158,13 @@ def test_a_wrong_request_is_told_before_any_work(tmp_path, request_, message):
 
 
 def test_stargan_needs_an_expression(tmp_path):
-    """It edits towards a class; its animation is refused."""
+    """It edits towards a class, without AUs; its animation is refused."""
     photo, landmarks = photo_with_faces((160, 100))
     editor = editor_of(tmp_path, "stargan")
     with pytest.raises(UserError, match="name one with --expression"):
         edit_photo(editor, photo, aus={"AU12": 3.0}, source_aus=NEUTRAL, landmarks=landmarks)
+    with pytest.raises(UserError, match="leave out --au"):
+        edit_photo(editor, photo, expression="happy", aus={"AU12": 3.0}, source_aus=NEUTRAL, landmarks=landmarks)
     edited = edit_photo(editor, photo, expression="happy", source_aus=NEUTRAL, landmarks=landmarks)
     with pytest.raises(UserError, match="no way between two expressions"):
         next(edit_sequence(editor, edited, 3))
@@ -209,14 +211,14 @@ def test_unmeasured_faces_are_estimated_by_our_named_estimator(tmp_path):
 @pytest.mark.parametrize("separator", [",", ", "])
 def test_openface_gives_aus_and_landmarks(tmp_path, separator):
     """Both vintages of header; faces from left to right, no detector needed."""
-    names = [f"{axis}_{k}" for axis in "xy" for k in range(68)] + [f"{code}_r" for code in AU_NAMES]
-    rows = [[offset + k for k in range(136)] + [value] * 17 for offset, value in ((100, 2.5), (0, 1.0))]
+    names = [f"{axis}_{k}" for axis in "xy" for k in range(68)] + [f"{code}_r" for code in AU_NAMES] + ["confidence"]
+    rows = [[offset + k for k in range(136)] + [value] * 17 + [0.9] for offset, value in ((100, 2.5), (0, 1.0))]
     path = tmp_path / "photo.csv"
     path.write_text("\n".join([separator.join(["face", *names]), *(",".join(map(str, [0, *row])) for row in rows)]))
     aus, landmarks = own_aus(path, neutral=False)
     assert aus.tolist() == [[1.0] * 17, [2.5] * 17]
     assert landmarks[1][67].tolist() == [167.0, 235.0]
-    for given, message in ((tmp_path / "none.csv", "not an OpenFace CSV"), (path, "contradict each other")):
+    for given, message in ((tmp_path / "none.csv", "none.csv: .*make it with"), (path, "contradict each other")):
         with pytest.raises(UserError, match=message):
             own_aus(given, neutral=given == path)
     assert own_aus(None, neutral=False) == (None, None)

@@ -3,8 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import pandas as pd
-
 from efgan.data.action_units import RAFD_EXPRESSIONS
 from efgan.data.naming import read_table
 from efgan.data.photos import OPENFACE_FOLDERS, SUFFIXES, Excluded, Listing, Photo, build_listing, find_expression
@@ -63,7 +61,7 @@ def _lacks_header(first: str) -> bool:
 
 def _read(path: Path, folder: Path, bases: list[Path]) -> Iterator[Photo | Excluded]:
     if _lacks_header(_first_line(path)):
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, header=None)
+        table = read_table(path, header=False)
         if table.shape[1] < 2:
             raise UserError(f"{path}: neither a header nor two columns; give it the header "
                             "subDirectory_filePath,expression")  # fmt: skip
@@ -74,7 +72,7 @@ def _read(path: Path, folder: Path, bases: list[Path]) -> Iterator[Photo | Exclu
     place = next(name for name in _PATHS if name in table.columns)
     label = next(name for name in _LABELS if name in table.columns)
     for name, text in zip(table[place], table[label], strict=True):
-        yield _photo(path, name.strip().replace("\\", "/"), text.strip(), folder, bases)
+        yield _photo(path, name.strip().replace("\\", "/").lstrip("/"), text.strip(), folder, bases)
 
 
 def _photo(table: Path, name: str, text: str, folder: Path, bases: list[Path]) -> Photo | Excluded:

@@ -47,10 +47,9 @@ def list_by_manifest(folder: Path, names: tuple[str, ...], *, labelled: bool) ->
     for row in table.to_dict("records"):
         cells = {role: row[column].strip() if column else "" for role, column in columns.items()}
         photo = folder / cells["path"]
-        if not photo.is_file():
-            yield Excluded(
-                path=photo, reason="named in manifest.csv but not there", remedy=f"correct its row in {path}"
-            )
+        if not (photo.is_file() and photo.is_relative_to(folder)):
+            yield Excluded(path=photo, reason="named in manifest.csv but not there",
+                           remedy=f"correct its row in {path}; paths are relative to {folder}")  # fmt: skip
             continue
         yield _labelled(photo, folder, cells["subject"], cells["category"], names, labelled, where=str(path))
 
@@ -104,14 +103,15 @@ def list_by_what_is_there(folder: Path, names: tuple[str, ...], *, labelled: boo
     return list_by_folder(folder, names, labelled=labelled)
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A CSV of text cells, its columns stripped and in small letters.
+def read_table(path: Path, *, header: bool = True) -> pd.DataFrame:
+    """A CSV of text cells, its columns stripped and in small letters, or numbered where there is no header.
 
     Raises:
         UserError: it cannot be read.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True,
+                            header=0 if header else None)  # fmt: skip
     except (OSError, ValueError, pd.errors.ParserError) as error:
         raise UserError(f"{path}: not readable as CSV ({error}); save it as comma-separated UTF-8") from error
     return table.rename(columns=lambda name: str(name).strip().lower())

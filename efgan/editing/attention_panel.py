@@ -8,13 +8,14 @@ import ipywidgets as widgets
 import jinja2
 import numpy as np
 
-from efgan.data.action_units import AU_NAMES, CFEED_CATEGORIES, RAFD_EXPRESSIONS
+from efgan.data.action_units import AU_NAMES
 from efgan.editing.attention import StageMaps, colour_limit, stage_maps
-from efgan.editing.edit_state import label_of
+from efgan.editing.edit_state import EXPRESSIONS, label_of
 from efgan.editing.panel import Panel
 from efgan.editing.pictures import colour_map, data_url, encode_jpeg, encode_png
 from efgan.editing.session import EditSession
 from efgan.editing.widget_parts import STYLE, FaceGallery, box, heading, move
+from efgan.errors import UserError
 from efgan.experiments import find_experiment
 
 _STOPS = 9  # of the colour scale's gradient
@@ -29,12 +30,13 @@ class AttentionPanel(Panel):
     """
 
     def __init__(self, session: EditSession, sweep: str = "AU12") -> None:
+        if session.state.method == "stargan":
+            raise UserError("StarGAN has no attention: choose a run of another method")
         super().__init__(session)
         self.gallery = FaceGallery(self._choose)
         names = [(find_experiment(name).method, name) for name in session.runs if name != "stargan"]
         self.method = widgets.Dropdown(options=names, value=session.state.method, layout={"width": "170px"})
-        presets = tuple(dict.fromkeys((*RAFD_EXPRESSIONS, *CFEED_CATEGORIES)))
-        options = [("as chosen by the sliders", None), *((name.replace("_", " "), name) for name in presets)]
+        options = [("as chosen by the sliders", None), *((name.replace("_", " "), name) for name in EXPRESSIONS)]
         self.expression = widgets.Dropdown(options=options, value=session.state.expression, layout={"width": "170px"})
         self.code = widgets.Dropdown(options=[(label_of(code), code) for code in AU_NAMES], value=sweep,
                                      layout={"width": "210px"})  # fmt: skip

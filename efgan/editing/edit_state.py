@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from efgan.data.action_units import AU_DESCRIPTIONS, AU_NAMES, MAX_INTENSITY, NUM_AUS, prototype_aus
+from efgan.data.action_units import (
+    AU_DESCRIPTIONS,
+    AU_NAMES,
+    CFEED_CATEGORIES,
+    MAX_INTENSITY,
+    NUM_AUS,
+    RAFD_EXPRESSIONS,
+    prototype_aus,
+)
 from efgan.errors import UserError
 
 # Sliders by region of the face, in reading order.
@@ -17,6 +25,7 @@ AU_GROUPS: dict[str, tuple[str, ...]] = {
     "nose": ("AU09",),
     "mouth": ("AU10", "AU12", "AU14", "AU15", "AU17", "AU20", "AU23", "AU25", "AU26"),
 }
+EXPRESSIONS = tuple(dict.fromkeys(RAFD_EXPRESSIONS + CFEED_CATEGORIES))  # presets, basic ones first
 MAX_STRENGTH = 1.6  # of an expression: the strongest prototype AU, 3 of 5, then stands at 4.8
 
 
@@ -51,6 +60,16 @@ class EditState:
         values = np.asarray(self.values, np.float32)
         return np.clip(source_aus + values if self.relative else values, 0, MAX_INTENSITY).astype(np.float32)
 
+    def chosen_expression(self) -> str:
+        """The preset that is asked for, which StarGAN needs.
+
+        Raises:
+            UserError: none is, as sliders were moved.
+        """
+        if self.expression is None:
+            raise UserError("StarGAN knows expressions, not Action Units: press one of the expressions")
+        return self.expression
+
     def with_au(self, code: str, value: float) -> "EditState":
         """One slider moved.
 
@@ -70,8 +89,9 @@ class EditState:
         """A preset pressed: the FACS prototype times the strength, absolute or added to the face's own AUs.
 
         Raises:
-            KeyError: the expression is unknown.
+            UserError: the expression is unknown.
         """
+        check_expression(name)
         strength = self.strength if strength is None else strength
         values = np.minimum(prototype_aus(name) * MAX_INTENSITY * strength, MAX_INTENSITY)
         return replace(self, values=_as_tuple(values), expression=name, strength=strength)
@@ -125,6 +145,16 @@ class EditState:
         moved = np.abs(target - source_aus) > 5e-5  # below what is written
         shown = self.values if self.relative else target
         return {code: round(float(shown[i]), 4) for i, code in enumerate(AU_NAMES) if moved[i]}
+
+
+def check_expression(name: str) -> None:
+    """Nothing for a preset expression.
+
+    Raises:
+        UserError: it is none.
+    """
+    if name not in EXPRESSIONS:
+        raise UserError(f"unknown expression {name!r}: choose one of {', '.join(EXPRESSIONS)}")
 
 
 def label_of(code: str) -> str:

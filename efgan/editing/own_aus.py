@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
-from efgan.data.action_units import AU_NAMES, MAX_INTENSITY, NUM_AUS
+from efgan.data.action_units import MAX_INTENSITY, NUM_AUS
+from efgan.data.openface import AU_COLUMNS, POINT_COLUMNS, UnusableError, read_openface
 from efgan.editing.editor import Editor
 from efgan.errors import UserError
 from efgan.models.classifiers import build_au_estimator, estimator_name
@@ -33,24 +33,35 @@ def estimate_aus(editor: Editor, images: Sequence[np.ndarray]) -> tuple[np.ndarr
         UserError: there is no such run, or its files are damaged.
     """
     folder, config = editor.folder.resolve(), editor.config
-    own = folder.parents[1] / "controls" / folder.name
-    others = sorted(folder.parents[2].glob(f"*/controls/{folder.name}"))
+    dataset = folder.parent.parent
+    own = dataset / "controls" / folder.name
+    others = sorted(dataset.parent.glob(f"*/controls/{folder.name}"))
     found = [place for place in (own, *others) if (place / "au_estimator.safetensors").exists()]
     if not found:
         raise UserError(f"no AU estimator beside this run ({own} is missing): train it with `efgan run-notebook "
-                        f"03_evaluate -p root {folder.parents[5]} -p preset {config.preset} -p dataset "
-                        f"{config.data.dataset} -p seed {config.seed}`, or say what the face shows (--neutral, "
-                        "--openface)")  # fmt: skip
+                        f"03_evaluate -p preset {config.preset} -p dataset {config.data.dataset} -p seed "
+                        f"{config.seed}` in the folder whose results/ holds the run, or say what the face shows "
+                        "(--neutral, --openface)")  # fmt: skip
     controls = read_config(found[0])
     net = load_net(build_au_estimator(controls.evaluation), found[0] / "au_estimator.safetensors", editor.device)
     batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     aus = (predict(net, batch) + predict(net, batch.flip(3))) / 2  # a mirrored face shows the same AUs
     name = estimator_name(synthetic=controls.data.synthetic)
-    metrics = found[0] / "metrics.json"
-    rows = json.loads(metrics.read_text())["au_estimator"].values() if metrics.exists() else ()
-    known = [row["correlation"] for row in rows if row["correlation"] is not None]
-    quality = f", mean r {sum(known) / len(known):.2f} on unseen people of {controls.data.dataset}" if known else ""
+    known = _correlations(found[0] / "metrics.json")
+    where = f"{controls.data.held_out} of {controls.data.dataset}"
+    quality = f", mean r {sum(known) / len(known):.2f} on {where}" if known else ""
     return (MAX_INTENSITY * aus).numpy(), name + quality
+
+
+def _correlations(metrics: Path) -> list[float]:
+    """The estimator's correlation per AU, as measured; empty if it was not."""
+    if not metrics.exists():
+        return []
+    try:
+        rows = json.loads(metrics.read_text())["au_estimator"].values()
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{metrics} is damaged ({error}): run `efgan evaluate {metrics.parent}`") from error
+    return [row["correlation"] for row in rows if row["correlation"] is not None]
 
 
 def own_aus(openface: Path | None, *, neutral: bool) -> tuple[np.ndarray | None, list[np.ndarray] | None]:
@@ -70,15 +81,13 @@ def own_aus(openface: Path | None, *, neutral: bool) -> tuple[np.ndarray | None,
         return (np.zeros(NUM_AUS, np.float32) if neutral else None), None
     if neutral:
         raise UserError("--neutral and --openface contradict each other: give one of them")
-    columns = [[f"{axis}_{k}" for k in range(68)] for axis in "xy"] + [[f"{code}_r" for code in AU_NAMES]]
+    remedy = "make it with FaceLandmarkImg -f PHOTO -2Dfp -aus"
     try:
-        table = pd.read_csv(openface).rename(columns=str.strip)
-        x, y, aus = (table[names].to_numpy(np.float64) for names in columns)
-        if not len(aus):
-            raise ValueError("it holds no face")
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{openface}: not an OpenFace CSV with x_0…, y_0… and AU01_r… ({error}): make it with "
-                        "FaceLandmarkImg -f PHOTO -2Dfp -aus") from error  # fmt: skip
-    landmarks = np.stack([x, y], 2)
+        table = read_openface(openface, openface.stat().st_mtime_ns).dropna(subset=[*POINT_COLUMNS, *AU_COLUMNS])
+    except (OSError, UnusableError) as error:
+        raise UserError(f"{openface}: {': '.join(map(str, error.args))}; {remedy}") from error
+    if table.empty:
+        raise UserError(f"{openface}: OpenFace found no face; {remedy}, of a larger or better lit photo")
+    landmarks = table[list(POINT_COLUMNS)].to_numpy(np.float64).reshape(-1, 2, 68).transpose(0, 2, 1)
     order = landmarks[:, :, 0].mean(1).argsort()
-    return aus[order].astype(np.float32), list(landmarks[order])
+    return table[list(AU_COLUMNS)].to_numpy(np.float32)[order], list(landmarks[order])

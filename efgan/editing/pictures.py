@@ -1,16 +1,20 @@
-"""Pictures of an edit for the screen and for files: enlarged, with attention over them, as PNG, JPEG or GIF."""
+"""Pictures of an edit for the screen and for files: enlarged, with attention over them, as PNG, JPEG, GIF or MP4."""
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
+from typing import IO
 
+import av
 import matplotlib
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
 from efgan.data.faces import to_uint8
+from efgan.errors import UserError
 from efgan.grids import ATTENTION_MAP
 from efgan.grids.pictures import enlarge
 from efgan.provenance import write_atomic
@@ -81,18 +85,41 @@ def save_png(image: np.ndarray, path: Path) -> Path:
     return path
 
 
-def save_gif(images: Sequence[np.ndarray], path: Path, *, width: int = 256) -> Path:
-    """Writes an endless animation through the pictures and back.
+def save_animation(images: Iterable[np.ndarray], path: Path, *, width: int = 256) -> Path:
+    """Writes the pictures, one after another and back, as a GIF that never ends or as an MP4 (H.264).
 
     Args:
         images: uint8 H×W×3 each.
-        path: the GIF.
-        width: in pixels.
+        path: its suffix, .gif or .mp4, says which.
+        width: in pixels; an MP4's is even.
+
+    Raises:
+        UserError: another suffix.
     """
-    frames = [Image.fromarray(enlarge(image, width)) for image in images]
+    writers = {".gif": _write_gif, ".mp4": _write_mp4}
+    if path.suffix.lower() not in writers:
+        raise UserError(f"{path}: an animation ends in {' or '.join(writers)}")
+    frames = [enlarge(image, width) for image in images]
+    turn = len(frames) - 1
     frames += frames[-2:0:-1]
-    turn = len(images) - 1
-    durations = [HOLD_MS if k in (0, turn) else FRAME_MS for k in range(len(frames))]
+    times = [HOLD_MS if k in (0, turn) else FRAME_MS for k in range(len(frames))]
     with write_atomic(path, "wb") as file:
-        frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+        writers[path.suffix.lower()](frames, times, file)
     return path
+
+
+def _write_gif(frames: list[np.ndarray], times: list[int], file: IO[bytes]) -> None:
+    first, *others = map(Image.fromarray, frames)
+    first.save(file, "GIF", save_all=True, append_images=others, duration=times, loop=0)
+
+
+def _write_mp4(frames: list[np.ndarray], times: list[int], file: IO[bytes]) -> None:
+    height, width = (size - size % 2 for size in frames[0].shape[:2])  # yuv420p halves both
+    with av.open(file, "w", format="mp4") as video:
+        stream = video.add_stream("libx264", rate=Fraction(1000, FRAME_MS))
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        for frame, time in zip(frames, times, strict=True):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame[:height, :width]), format="rgb24")
+            for _ in range(round(time / FRAME_MS)):
+                video.mux(stream.encode(picture))
+        video.mux(stream.encode())

@@ -13,28 +13,32 @@ def edit_command(session: EditSession) -> str:
     """The command that repeats the edit; the face, its landmarks and its AUs are written for it.
 
     Raises:
-        UserError: the edit uses a part of the model only, which the command cannot say.
+        UserError: the edit uses a part of the model only, which the command cannot say; StarGAN without an expression.
     """
     state, face = session.state, session.face
     if state.stages or not state.local_branches:
         raise UserError("`efgan edit` always uses the whole model; with fewer stages or without local branches, use "
                         "the Python call")  # fmt: skip
-    path = save_png(face.photo, session.new_path("source.png"))
-    table = save_openface(face, path.with_suffix(".csv"))
-    words = ["efgan", "edit", *([] if _opens_by_default(session) else [session.editor().folder.as_posix()])]
-    words += [path.as_posix(), "--openface", table.as_posix()]
     if state.method == "stargan":
-        words += ["--expression", str(state.expression)]
-    for code, value in state.changes(face.aus).items():
-        if state.method != "stargan":
-            words += ["--relative", f"{code}={value:+g}"] if state.relative else ["--au", f"{code}={value:g}"]
-    return shlex.join([*words, "--out", session.new_path("png").as_posix()])
+        asked = ["--expression", state.chosen_expression()]
+    else:
+        option, form = ("--relative", "+g") if state.relative else ("--au", "g")
+        asked = [word for code, v in state.changes(face.aus).items() for word in (option, f"{code}={v:{form}}")]
+    path = save_png(face.photo, session.new_path("source.png")).resolve()
+    table = save_openface(face, path.with_suffix(".csv"))
+    run = [] if _opens_by_default(session) else [session.editor().folder.resolve().as_posix()]
+    out = session.new_path("png").resolve()
+    return shlex.join(["efgan", "edit", *run, str(path), "--openface", str(table), *asked, "--out", str(out)])
 
 
 def python_call(session: EditSession) -> str:
-    """Python that repeats the edit; a photo's face is written for it."""
+    """Python that repeats the edit; a photo's face is written for it.
+
+    Raises:
+        UserError: StarGAN without an expression.
+    """
     state, face = session.state, session.face
-    run = "" if _opens_by_default(session) else f'"{session.editor().folder.as_posix()}"'
+    run = "" if _opens_by_default(session) else f'"{session.editor().folder.resolve().as_posix()}"'
     if state.face < session.gallery_size:
         size = session.face.image.shape[0]
         resized = "" if load_gallery().size == size else f".resized({size})"
@@ -42,14 +46,14 @@ def python_call(session: EditSession) -> str:
         source = f"faces = load_gallery(){resized}\nimage = faces.images[{state.face}].permute(1, 2, 0).numpy()\n"
         words = [f"source_aus=5 * faces.aus[{state.face}].numpy()"]
     else:
-        path = save_png(face.image, session.new_path("face.png"))
+        path = save_png(face.image, session.new_path("face.png")).resolve()
         imports = "import numpy as np\nfrom PIL import Image\n\nfrom efgan import load_editor\n\n"
         source = f'image = np.asarray(Image.open("{path.as_posix()}"))\n'
         words = [f"source_aus={[round(float(value), 4) for value in face.aus]}"]
     words += [f"stages={state.stages}"] if state.stages else []
     words += [] if state.local_branches else ["local_branches=False"]
     if state.method == "stargan":
-        words.append(f'expression="{state.expression}"')
+        words.append(f'expression="{state.chosen_expression()}"')
     else:
         words += ["relative=True"] if state.relative else []
         words += [f"{code}={value:g}" for code, value in state.changes(face.aus).items()]

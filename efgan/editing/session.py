@@ -20,7 +20,7 @@ from efgan.data.crop import read_photo
 from efgan.data.faces import FaceSet
 from efgan.editing.edit_state import EditState
 from efgan.editing.editor import Editor, load_editor
-from efgan.editing.pictures import save_gif, save_png, to_array
+from efgan.editing.pictures import save_animation, save_png, to_array
 from efgan.editing.reference import load_gallery, reference_run, sibling_runs
 from efgan.editing.sources import Face, faces_in_photo, gallery_face
 from efgan.errors import UserError
@@ -98,7 +98,13 @@ class EditSession:
 
     @property
     def face(self) -> Face:
-        """The source that the state asks for."""
+        """The source that the state asks for.
+
+        Raises:
+            UserError: there is no such face.
+        """
+        if not 0 <= self.state.face < len(self.faces):
+            raise UserError(f"no face {self.state.face}: there are {len(self.faces)}, counted from 0")
         return self.faces[self.state.face]
 
     def editor(self, method: str | None = None) -> Editor:
@@ -126,9 +132,7 @@ class EditSession:
         target = state.target_aus(face.aus)
         label = None
         if editor.config.experiment == "stargan":
-            if state.expression is None:
-                raise UserError("StarGAN knows expressions, not Action Units: press one of the expressions")
-            label = editor.label_of(state.expression)
+            label = editor.label_of(state.chosen_expression())
         start = time.perf_counter()
         source, wanted = (torch.from_numpy(aus / MAX_INTENSITY)[None] for aus in (face.aus, target))
         edit = editor.edit_batch(
@@ -180,8 +184,12 @@ class EditSession:
         """Writes the edit: at the model's own size, or put back into the photo that the face comes from."""
         return save_png(self.face.finished(self.edited().image), self.new_path("png"))
 
-    def save_animation(self, frames: int = 24) -> Path:
-        """Writes a GIF from the source to the target and back, along the Interpolator's path.
+    def save_animation(self, suffix: str = "gif", frames: int = 24) -> Path:
+        """Writes the way from the source to the target and back, along the Interpolator's path.
+
+        Args:
+            suffix: gif or mp4.
+            frames: pictures of one way.
 
         Raises:
             UserError: StarGAN, which has no way between expressions.
@@ -193,10 +201,9 @@ class EditSession:
         source, target = (torch.from_numpy(aus / MAX_INTENSITY) for aus in (face.aus, state.target_aus(face.aus)))
         edits = self.editor().continuous(face.tensor, source, target, alphas.tolist(), stages=state.stages,
                                          local_branches=state.local_branches)  # fmt: skip
-        pictures = [face.photo, *(face.finished(to_array(edit)) for edit in edits[1:])]
-        return save_gif(
-            pictures, self.new_path("gif"), width=256 if face.crop is None else min(480, face.photo.shape[1])
-        )
+        pictures = (face.finished(to_array(edit)) if k else face.photo for k, edit in enumerate(edits))
+        width = 256 if face.crop is None else min(480, face.photo.shape[1])
+        return save_animation(pictures, self.new_path(suffix), width=width)
 
     def new_path(self, suffix: str) -> Path:
         """A free file name in `out`: face, expression, number."""

@@ -105,6 +105,7 @@ def save_openface(face: Face, path: Path) -> Path:
     """Writes a face's landmarks and AUs in the form of OpenFace's CSV, as `efgan edit --openface` reads it."""
     columns: dict[str, Sequence[float]] = {f"{axis}_{k}": [face.landmarks[k, i]] for i, axis in enumerate("xy")
                                            for k in range(len(face.landmarks))}  # fmt: skip
+    columns["confidence"] = [1.0]
     columns |= {f"{code}_r": [value] for code, value in zip(AU_NAMES, face.aus, strict=True)}
     with write_atomic(path) as file:
         file.write(",".join(columns) + "\n" + ",".join(f"{float(value[0])!r}" for value in columns.values()) + "\n")

@@ -79,6 +79,7 @@ class EditPanel(Panel):
         self.compare = widgets.ToggleButton(description="compare all methods", icon="columns")
         self.save = widgets.Button(description="picture", icon="download")
         self.animate = widgets.Button(description="animation", icon="film")
+        self.film = widgets.Button(description="video", icon="video-camera")
         self.repeat = widgets.Button(description="command & code", icon="terminal")
         self.about, self.remark, self.saved = widgets.HTML(), widgets.HTML(), widgets.HTML()
 
@@ -97,6 +98,7 @@ class EditPanel(Panel):
         self.path.observe(self._open_path, "value")
         self.save.on_click(lambda _: self._save(session.save_picture))
         self.animate.on_click(lambda _: self._save(session.save_animation))
+        self.film.on_click(lambda _: self._save(lambda: session.save_animation("mp4")))
         self.repeat.on_click(lambda _: self._show_command())
 
     def _with_stages(self, state: EditState, value: int) -> EditState:
@@ -113,7 +115,7 @@ class EditPanel(Panel):
                     heading("action units, 0 to 5"), actions, self.sliders)  # fmt: skip
         model = box(widgets.HBox, "efgan-actions", heading("method"), self.method, heading("stages"), self.stages,
                     self.local, self.overlay, self.compare)  # fmt: skip
-        save = box(widgets.HBox, "efgan-actions", heading("save"), self.save, self.animate, self.repeat)
+        save = box(widgets.HBox, "efgan-actions", heading("save"), self.save, self.animate, self.film, self.repeat)
         self.method.layout.width = "210px"
         return [widgets.HTML(f"<style>{STYLE}</style>", layout=widgets.Layout(display="none")), model, self.message,
                 box(widgets.HBox, "efgan-columns", left, middle, right), self.methods, self.about, save,
@@ -193,11 +195,12 @@ class EditPanel(Panel):
     def _save(self, make: Callable[[], Path]) -> None:
         with self.told():
             path = make()
-            kind = "image/gif" if path.suffix == ".gif" else "image/png"
+            kind = {".png": "image/png", ".gif": "image/gif", ".mp4": "video/mp4"}[path.suffix]
             url = data_url(path.read_bytes(), kind)
+            tag = "video autoplay loop muted controls" if path.suffix == ".mp4" else "img"
             self.saved.value = (
                 f'<p>Saved as <code>{html.escape(path.as_posix())}</code> · <a class="efgan-file" '
-                f'download="{html.escape(path.name)}" href="{url}">download</a></p><img src="{url}" width="256">'
+                f'download="{html.escape(path.name)}" href="{url}">download</a></p><{tag} src="{url}" width="256">'
             )
 
     def _show_command(self) -> None:

@@ -13,23 +13,16 @@ import numpy as np
 import torch
 from PIL import Image
 
-from efgan.data.action_units import (
-    AU_NAMES,
-    CFEED_CATEGORIES,
-    MAX_INTENSITY,
-    NUM_AUS,
-    RAFD_EXPRESSIONS,
-    prototype_aus,
-)
+from efgan.data.action_units import AU_NAMES, MAX_INTENSITY, NUM_AUS, prototype_aus
 from efgan.data.crop import FaceCrop, align_face
 from efgan.data.landmarks import detect_landmarks
+from efgan.editing.edit_state import check_expression
 from efgan.editing.editor import EditedFace, Editor
 from efgan.editing.own_aus import estimate_aus
 from efgan.editing.pictures import to_array
 from efgan.errors import UserError
 from efgan.provenance import write_atomic
 
-EXPRESSIONS = tuple(dict.fromkeys(RAFD_EXPRESSIONS + CFEED_CATEGORIES))
 USUAL_INTENSITY = 1.4  # of a prototype: its core AUs then stand at 4.2 of 5, as the embedded faces show expressions
 MAX_PROTOTYPE = 5 / 3  # there the core AUs, 3 of 5 in the prototype, reach 5
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -124,8 +117,10 @@ def _check_request(
         raise UserError("StarGAN edits towards an expression, not AUs: name one with --expression")
     if expression is None and not aus and not relative:
         raise UserError("nothing to edit: name an expression or AUs, e.g. --expression happy or --au AU12=4")
-    if expression is not None and expression not in EXPRESSIONS:
-        raise UserError(f"unknown expression {expression!r}: choose one of {', '.join(EXPRESSIONS)}")
+    if editor.config.experiment == "stargan" and (aus or relative or intensity != USUAL_INTENSITY):
+        raise UserError("StarGAN knows expressions of one strength, no AUs: leave out --au, --relative and --intensity")
+    if expression is not None:
+        check_expression(expression)
     if not 0 <= intensity <= MAX_PROTOTYPE:
         raise UserError(f"intensity {intensity:g} is out of range: 0 (neutral) to {MAX_PROTOTYPE:.2f} (core AUs at 5); "
                         "1 is the FACS prototype (core AUs at 3 of 5)")  # fmt: skip
