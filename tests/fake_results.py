@@ -38,7 +38,8 @@ def write_run(root: Path, dataset: str, experiment: str, seed: int = 0, *, prese
     (folder / "config.json").write_text(to_json(config))
     (folder / "manifest.json").write_text(json.dumps({
         "status": "finished", "started": "2026-01-01T10:00:00+00:00", "ended": "2026-01-01T10:01:00+00:00",
-        "seconds": 60.0, "git": {"commit": "c0ffee", "dirty": False}, "environment": {"cores": 2, "packages": {}},
+        "seconds": 60.0, "git": {"commit": "c0ffee", "dirty": False}, "command": f"efgan train --root {root}/x",
+        "environment": {"cores": 2, "packages": {}, "platform": "Linux-6.1-x86_64"},
         "notes": {"precision": "fp32", "parameters": 1234},
     }))  # fmt: skip
     if find_experiment(experiment).trains:

@@ -117,14 +117,23 @@ def ship_run(run: Path, destination: Path) -> Path:
     save_tensors(folder / WEIGHTS, {name: tensor.half() for name, tensor in tensors.items()}, state)
     record["notes"]["shipped"] = {"precision": "float16", "made_from": {WEIGHTS: origin}}
     record["outputs"] = {WEIGHTS: sha256_of(folder / WEIGHTS)}
-    record["command"] = re.sub(r"(?<=[\s=])/\S*/(?=\S)", "", record["command"])  # paths of the machine it ran on
-    texts = {"manifest.json": json.dumps(record, indent=2) + "\n", "config.json": (run / "config.json").read_text()}
+    texts = {
+        "manifest.json": json.dumps(cleaned(record), indent=2) + "\n",
+        "config.json": (run / "config.json").read_text(),
+    }
     if (run / "metrics.json").exists():
         texts["metrics.json"] = (run / "metrics.json").read_text()
     for name, text in texts.items():
         with write_atomic(folder / name) as file:
             file.write(text)
     return folder
+
+
+def cleaned(record: dict[str, Any]) -> dict[str, Any]:
+    """A manifest without the paths and the kernel of the machine that it was written on."""
+    command = re.sub(r"(?<=[\s=])/\S*/(?=\S)", "", record["command"])
+    environment = record["environment"] | {"platform": record["environment"]["platform"].split("-")[0]}
+    return record | {"command": command, "environment": environment}
 
 
 def ship_estimator(controls: Path, destination: Path) -> list[Path]:

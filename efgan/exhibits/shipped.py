@@ -1,0 +1,99 @@
+"""What is shipped of a batch beside its weights: every run's numbers, tables, small figures, the README's block."""
+
+import json
+from pathlib import Path
+
+from PIL import Image
+
+from efgan.editing.reference import cleaned
+from efgan.errors import UserError
+from efgan.paper import EXHIBITS
+from efgan.provenance import write_atomic
+from efgan.training.run import WEIGHTS
+
+BEGIN, END = "<!-- results: written by scripts/ship_reference.py -->", "<!-- end of the results -->"
+FIGURE_WIDTH = 1400  # pixels
+
+
+def ship_results(root: Path, *, preset: str, destination: Path, figures: Path) -> list[Path]:
+    """Copies what a finished batch on the embedded faces says of itself.
+
+    Args:
+        root: folder that holds its results/ and figures/.
+        preset: of the batch.
+        destination: gets config, manifest and metrics of every run, the tables, and the exhibits' manifests.
+        figures: gets every figure, at most `FIGURE_WIDTH` wide, in 256 colours.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: an exhibit is missing.
+    """
+    batch = root / "results" / "synthetic" / preset
+    drawn = root / "figures" / "synthetic" / preset
+    made = {path.stem for path in (*drawn.glob("*.png"), *batch.glob("tables/*.md"))}
+    if missing := EXHIBITS.keys() - made:
+        raise UserError(f"{batch} is not a finished batch, it lacks {', '.join(sorted(missing))}: `make reproduce "
+                        f"PRESET={preset}`")  # fmt: skip
+    place = destination / "synthetic" / preset
+    written = []
+    for manifest in (*batch.glob("*/*/seed*/manifest.json"), *batch.glob("notebooks/*.manifest.json")):
+        target = place / manifest.relative_to(batch)
+        if not (target.parent / WEIGHTS).exists():  # else it tells of the shipped ones
+            written.append(_write(target, json.dumps(cleaned(json.loads(manifest.read_text())), indent=2) + "\n"))
+    for pattern in ("*/*/seed*/config.json", "*/*/seed*/metrics.json", "tables/*.csv", "tables/*.md"):
+        written += [_write(place / path.relative_to(batch), path.read_text()) for path in batch.glob(pattern)]
+    written += [_shrink(path, figures / path.name) for path in sorted(drawn.glob("figure_*.png"))]
+    return written
+
+
+def results_block(place: Path, figures: str) -> str:
+    """The README's part about the shipped batch, in Markdown: Figure 5, the tables, all other figures folded away.
+
+    Args:
+        place: the shipped batch, e.g. results/reference/synthetic/mini.
+        figures: the figures' folder as the README must name it.
+    """
+    record = json.loads((place / "synthetic_rafd/cascade_ef_gan/seed0/manifest.json").read_text())
+    said: set[str] = set()
+    tables = []
+    for name in (e.name for e in EXHIBITS.values() if e.kind == "table"):
+        lines = (place / "tables" / f"{name}.md").read_text().splitlines()
+        tables.append("\n".join(line for line in lines if not line.startswith("- ") or line not in said))
+        said |= {line for line in lines if line.startswith("- ")}
+    shown = {e.name: f"Figure {e.name[-1]}. {e.title}" for e in EXHIBITS.values() if e.kind == "figure"}
+    pictures = {name: f"![{title}]({figures}/{name}.png)\n\n*{title}.*" for name, title in shown.items()}
+    first = pictures.pop("figure_5")
+    return "\n\n".join([
+        f"Embedded synthetic faces, preset `{place.name}`, commit `{record['git']['commit'][:7]}`; every number is "
+        "computed, from the runs whose manifests are in `results/reference/`.",
+        first, *tables, "<details><summary>All other figures</summary>", *pictures.values(), "</details>",
+    ])  # fmt: skip
+
+
+def write_block(readme: Path, block: str) -> Path:
+    """Puts a block between the README's markers.
+
+    Raises:
+        UserError: the markers are missing.
+    """
+    text = readme.read_text(encoding="utf-8")
+    if not (BEGIN in text and END in text.split(BEGIN, 1)[-1]):
+        raise UserError(f"{readme} has no place for the results: add the two lines {BEGIN} and {END}")
+    before, rest = text.split(BEGIN, 1)
+    return _write(readme, f"{before}{BEGIN}\n{block}\n{END}{rest.split(END, 1)[1]}")
+
+
+def _write(path: Path, text: str) -> Path:
+    with write_atomic(path) as file:
+        file.write(text)
+    return path
+
+
+def _shrink(path: Path, target: Path) -> Path:
+    picture = Image.open(path).convert("RGB")
+    picture.thumbnail((FIGURE_WIDTH, picture.height), Image.Resampling.LANCZOS)
+    with write_atomic(target, "wb") as file:
+        picture.quantize(256).save(file, "PNG", optimize=True)
+    return target

@@ -1,0 +1,74 @@
+"""What is shipped of a batch beside its weights, and how the README shows it."""
+
+import json
+
+import numpy as np
+import pytest
+from fake_results import write_results
+from PIL import Image
+
+from efgan.errors import UserError
+from efgan.exhibits.runs import Runs
+from efgan.exhibits.shipped import BEGIN, END, FIGURE_WIDTH, results_block, ship_results, write_block
+from efgan.exhibits.tables import build_table
+from efgan.paper import EXHIBITS
+
+
+@pytest.fixture
+def batch(tmp_path):
+    """A finished batch: made-up runs, their tables, and noise for figures."""
+    write_results(tmp_path)
+    runs = Runs(root=tmp_path, preset="smoke", family="synthetic")
+    drawn = tmp_path / "figures" / "synthetic" / "smoke"
+    drawn.mkdir(parents=True)
+    for exhibit in EXHIBITS.values():
+        if exhibit.kind == "table":
+            build_table(exhibit.name, runs).save(runs.results_folder / "tables")
+        else:
+            noise = np.random.default_rng(0).integers(0, 256, (20, FIGURE_WIDTH + 100, 3), np.uint8)
+            Image.fromarray(noise).save(drawn / f"{exhibit.name}.png")
+    return tmp_path
+
+
+def ship(root):
+    return ship_results(root, preset="smoke", destination=root / "ref", figures=root / "figs")
+
+
+def test_every_run_is_told_of_without_the_machines_paths(batch):
+    """Config, manifest and metrics of both sets, which `efgan compare` reads; no folder of this machine, no kernel."""
+    files = ship(batch)
+    runs = {path.parent.relative_to(batch / "ref/synthetic/smoke").as_posix() for path in files if "seed0" in str(path)}
+    assert len(runs) == 12 and "synthetic_cfeed/stargan/seed0" in runs
+    record = json.loads((batch / "ref/synthetic/smoke/synthetic_cfeed/stargan/seed0/manifest.json").read_text())
+    assert str(batch) not in record["command"] and record["environment"]["platform"] == "Linux"
+
+
+def test_figures_are_made_small(batch):
+    """No wider than a page of the README needs."""
+    ship(batch)
+    sizes = {Image.open(path).width for path in (batch / "figs").glob("*.png")}
+    assert sizes == {FIGURE_WIDTH} and len(list((batch / "figs").glob("*.png"))) == 8
+
+
+def test_an_unfinished_batch_is_refused(batch):
+    """It says what is missing and how to get it."""
+    (batch / "figures/synthetic/smoke/figure_3.png").unlink()
+    with pytest.raises(UserError, match="lacks figure_3: `make reproduce PRESET=smoke`"):
+        ship(batch)
+
+
+def test_the_readme_shows_tables_and_figures_of_what_was_shipped(batch):
+    """Between its markers; what stands around them stays; written twice it is the same; no note is said twice."""
+    ship(batch)
+    readme = batch / "README.md"
+    readme.write_text(f"# Title\n{BEGIN}\nold\n{END}\nend\n")
+    for _ in range(2):
+        write_block(readme, results_block(batch / "ref/synthetic/smoke", "figs"))
+        text = readme.read_text()
+        assert text.startswith("# Title\n") and text.endswith("\nend\n") and "old" not in text
+        assert "preset `smoke`, commit `c0ffee`" in text and text.count("Table 2.") == 1
+        assert text.count("- Copy control:") == 1
+        assert all(f"(figs/figure_{k}.png)" in text for k in range(1, 9))
+    readme.write_text("# Title\n")
+    with pytest.raises(UserError, match="no place for the results"):
+        write_block(readme, "")
