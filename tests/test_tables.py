@@ -95,6 +95,14 @@ def test_several_seeds_are_averaged_with_their_deviation(tmp_path: Path) -> None
     assert "71.00 ± 1.41" in table.markdown() and "seeds 0, 1" in table.caption
 
 
+def test_a_part_of_a_licensed_set_is_called_so(tmp_path: Path) -> None:
+    """The preset smoke takes eight people; the embedded sets have as many as are asked for."""
+    for family, part in (("real", ", the first 8 people only"), ("synthetic", "")):
+        write_results(tmp_path, family=family)
+        text = build_table("table_1", Runs(tmp_path, family, "smoke")).markdown()
+        assert f"split{part})" in text
+
+
 def test_a_missing_run_names_the_command_that_makes_it(tmp_path: Path) -> None:
     """What is missing, and what to do."""
     write_run(tmp_path, "synthetic_rafd", "controls")

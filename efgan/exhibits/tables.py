@@ -30,8 +30,9 @@ _CONTROLS = {"Copy control": "copy", "Target control": "target"}
 _ARROWS = {"PSNR": "PSNR ↑", "FID": "FID ↓"}
 _SIDES = {
     "synthetic": "Here and Paper are different faces, networks' sizes and budgets: read each side for itself.",
-    "real": "Here and Paper are the same sets; crops, AUs, networks' sizes and budgets are ours where the paper does "
-    "not state them, and so are the test faces, which its random split does not name.",
+    "real": "Here and Paper are the same sets, whole where the heading does not say otherwise; crops, AUs, networks' "
+    "sizes and budgets are ours where the paper does not state them, and so are the test faces, which its random split "
+    "does not name.",
 }
 _NOTES = (
     "Copy control: the edit is the unchanged input. Target control: it is the person's own face with that expression. "
@@ -53,17 +54,19 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """The part of a table about one dataset."""
+    """The part of a table about one dataset; `people`: how many of a licensed set's were taken, `None` = all."""
 
     dataset: str
     split: str
     paper_dataset: str
     rows: tuple[Row, ...]
+    people: int | None = None
 
     @property
     def here(self) -> str:
         """Heading of our columns."""
-        return f"Here ({self.dataset}, {self.split} split)"
+        part = f", the first {self.people} people only" if self.people else ""
+        return f"Here ({self.dataset}, {self.split} split{part})"
 
     @property
     def paper(self) -> str:
@@ -245,8 +248,9 @@ def _block(name: str, runs: Runs, role: str, seeds: Sequence[int]) -> Block:
         trained = [runs.run(role, experiment, seed) for seed in seeds]
         rows.append(_row(name, trained[0].experiment.method,
                          [(run, controls[i], "") for i, run in enumerate(trained)]))  # fmt: skip
-    return Block(dataset=runs.dataset(role), split=controls[0].config.data.split, paper_dataset=DATASET_OF_ROLE[role],
-                 rows=tuple(rows))  # fmt: skip
+    data = controls[0].config.data
+    return Block(dataset=runs.dataset(role), split=data.split, paper_dataset=DATASET_OF_ROLE[role], rows=tuple(rows),
+                 people=None if data.synthetic else data.identities)  # fmt: skip
 
 
 def _row(name: str, method: str, sources: Sequence[tuple[Run, Run, str]]) -> Row:
