@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import make_faces
 
-from efgan.config import PRESETS
+from efgan.config import PRESETS, to_json
 from efgan.editing.editor import load_editor
 from efgan.errors import UserError
 from efgan.training import run as run_module
@@ -58,6 +58,15 @@ def test_another_config_starts_anew(train, tiny_train, monkeypatch):
     last = json.loads((folder / "history.jsonl").read_text().splitlines()[-1])
     assert last["iteration"] == 8 and not (folder / "metrics.json").exists()
     assert {"weights.safetensors", "metrics.json"} <= {p.name for p in folder.with_name("seed0.previous1").iterdir()}
+
+
+def test_photos_may_be_moved(train, tmp_path, monkeypatch):
+    """The same faces under another DATA_ROOT: nothing is trained again."""
+    folder = train("baseline")
+    config = read_config(folder)
+    (folder / "config.json").write_text(to_json(replace(config, data=replace(config.data, data_root="/old/place"))))
+    monkeypatch.setattr(run_module.Trainer, "run", lambda self: pytest.fail("trained again"))
+    assert train("baseline") == folder and read_config(folder) == config
 
 
 def test_other_faces_start_anew(train, monkeypatch):

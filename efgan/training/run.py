@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from efgan.config import RunConfig, from_json, to_json
+from efgan.config import DataConfig, RunConfig, from_json, to_json
 from efgan.data import load_faces
 from efgan.data.batches import Batch, BatchSampler
 from efgan.data.faces import FaceSet, to_float
@@ -152,12 +152,13 @@ def _set_aside_other_work(folder: Path, config: RunConfig, origin: dict[str, Any
 
     Args:
         folder: the run folder.
-        config: of the run that is wanted; how it is evaluated does not matter here.
+        config: of the run that is wanted; how it is evaluated and where photos lie does not matter here.
         origin: hashes of its faces and split, and those of the weights it starts from.
     """
     if not (folder / "config.json").exists():
         return
-    same = replace(read_config(folder), evaluation=config.evaluation) == config
+    there = read_config(folder)
+    same = replace(there, evaluation=config.evaluation, data=_moved(there.data, config.data)) == config
     record = json.loads((folder / "manifest.json").read_text()) if (folder / "manifest.json").exists() else None
     if record is not None:
         found = {**{name: record[name] for name in ("data_hash", "split_hash")}, "inputs": [*record["inputs"].values()]}
@@ -171,6 +172,11 @@ def _set_aside_other_work(folder: Path, config: RunConfig, origin: dict[str, Any
         if not path.name.startswith((".", "train.")):  # the notebook that is at work writes these
             path.rename(aside / path.name)
     warnings.warn(f"{folder} held a run of other settings, faces or initial weights: it is now {aside}", stacklevel=3)
+
+
+def _moved(data: DataConfig, other: DataConfig) -> DataConfig:
+    """The first with the second one's folder: where photos lie does not matter, their hash does."""
+    return replace(data, data_root=other.data_root)
 
 
 def _initial_weights(root: Path | str, config: RunConfig) -> list[Path]:
@@ -199,7 +205,9 @@ def _initial_weights(root: Path | str, config: RunConfig) -> list[Path]:
         raise UserError(f"{config.experiment} starts from a trained {single}, which is not there: {remedy}")
     folder = found[0][0].parent
     start = read_config(folder)
-    same_faces = start.data.image_size == config.data.image_size if entry.fine_tunes else start.data == config.data
+    same_faces = _moved(start.data, config.data) == config.data
+    if entry.fine_tunes:
+        same_faces = start.data.image_size == config.data.image_size
     if not same_faces or start.model != config.model:
         raise UserError(f"{config.experiment} starts from {folder}, which was trained on another split or with other "
                         f"settings: {remedy}")  # fmt: skip
