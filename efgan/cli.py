@@ -239,7 +239,7 @@ def edit(run_and_photo: tuple[str, ...], face: str, neutral: bool, openface: Pat
     Without RUN, or with the word reference, the shipped Cascade EF-GAN is used. Pixels away from the faces stay as they
     are. Ask people whose photo you edit.
     """
-    from efgan.data.crop import read_photo
+    from efgan.data.crop import colour_profile, read_photo
     from efgan.editing.editor import load_editor
     from efgan.editing.own_aus import own_aus
     from efgan.editing.pictures import save_animation
@@ -256,7 +256,8 @@ def edit(run_and_photo: tuple[str, ...], face: str, neutral: bool, openface: Pat
     source_aus, landmarks = own_aus(openface, neutral=neutral)
     edited = edit_photo(editor, photo, face=None if face == "all" else int(face), landmarks=landmarks,
                         source_aus=source_aus, **request)  # fmt: skip
-    click.echo(f"{save_photo(edited.image, out)}: {len(edited.faces)} face(s); own AUs: {edited.aus_from}")
+    written = save_photo(edited.image, out, colour_profile(path))
+    click.echo(f"{written}: {len(edited.faces)} face(s); own AUs: {edited.aus_from}")
     if gif:
         click.echo(save_animation(edit_sequence(editor, edited, steps), gif, width=min(480, photo.shape[1])))
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import BOXES
-from PIL import Image
+from PIL import Image, ImageCms
 from skimage.data import astronaut
 
 from efgan.cli import main
 from efgan.config import EvalConfig, ModelConfig, to_json
 from efgan.data.action_units import AU_NAMES
-from efgan.data.crop import read_photo
+from efgan.data.crop import colour_profile, read_photo
 from efgan.data.landmarks import detect_landmarks
 from efgan.editing.editor import Editor
 from efgan.editing.own_aus import estimate_aus, own_aus
@@ -233,6 +233,17 @@ def test_saved_photos_are_read_back(tmp_path, suffix):
     assert difference.mean() < (1e-9 if suffix == ".png" else 4)
     with pytest.raises(UserError, match=r"choose \.png, \.jpg or \.webp"):
         save_photo(astronaut(), tmp_path / "out.bmp")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp"])
+def test_colours_keep_their_profile(tmp_path, suffix):
+    """The edit of a photo in wide colours looks like the photo; a grey photo's profile does not fit an RGB edit."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for mode, kept in (("RGB", profile), ("L", None)):
+        source = tmp_path / f"{mode}.png"
+        Image.fromarray(astronaut()).convert(mode).save(source, icc_profile=profile)
+        path = save_photo(read_photo(source), tmp_path / f"out{suffix}", colour_profile(source))
+        assert Image.open(path).info.get("icc_profile") == kept
 
 
 @pytest.mark.parametrize("width", [200, 512, 3000])

@@ -172,6 +172,16 @@ def read_photo(path: Path | str) -> np.ndarray:
         raise UserError(f"{path}: damaged picture ({error}); save it anew from another program") from error
 
 
+def colour_profile(path: Path | str) -> bytes | None:
+    """The ICC profile that says which colours a photo's pixels mean; None if it has none, or one that is not for RGB.
+
+    Args:
+        path: a file that `read_photo` reads.
+    """
+    with Image.open(path) as image:
+        return image.info.get("icc_profile") if image.mode in ("RGB", "RGBA") else None
+
+
 def _check_size(path: Path, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise UserError(f"{path}: {width}×{height} pixels are too many; at most {MAX_PIXELS // 10**6} megapixels: "

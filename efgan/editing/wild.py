@@ -180,8 +180,13 @@ def edit_sequence(editor: Editor, edited: EditedPhoto, steps: int) -> Iterator[n
     yield edited.image
 
 
-def save_photo(image: np.ndarray, path: Path) -> Path:
+def save_photo(image: np.ndarray, path: Path, profile: bytes | None = None) -> Path:
     """Writes a photo as PNG (lossless), JPEG or WebP, by its name, whole or not at all.
+
+    Args:
+        image: uint8, H×W×3.
+        path: the file.
+        profile: ICC profile of its colours, see `efgan.data.crop.colour_profile`.
 
     Raises:
         UserError: another kind of file, or no such folder.
@@ -190,5 +195,5 @@ def save_photo(image: np.ndarray, path: Path) -> Path:
     if kind is None:
         raise UserError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; choose .png, .jpg or .webp")
     with write_atomic(path, "wb") as file:
-        Image.fromarray(image).save(file, kind, quality=95)
+        Image.fromarray(image).save(file, kind, quality=95, icc_profile=profile)
     return path
