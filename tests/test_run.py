@@ -14,7 +14,7 @@ from efgan.editing.editor import load_editor
 from efgan.errors import UserError
 from efgan.training import run as run_module
 from efgan.training.checkpoint import load_tensors, save_tensors
-from efgan.training.run import load_run, read_config, train_run
+from efgan.training.run import load_run, read_config, starting_dataset, train_run
 
 
 @pytest.fixture
@@ -267,6 +267,7 @@ def test_wild_fine_tuning_trains_the_stages(train_wild, joint):
     before, after = (load_tensors(folder / "weights.safetensors")[0] for folder in (joint, wild))
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved and not any("interpolator" in name for name in moved)
+    assert (starting_dataset(wild), starting_dataset(joint)) == ("synthetic_joint", "synthetic_joint")
 
 
 def test_the_wild_experiment_is_for_wild_images_only(train_wild):

@@ -19,6 +19,7 @@ from efgan.exhibits.wild import photo_triplets, wild_examples
 from efgan.experiments import find_experiment
 from efgan.grids import COLOURS, Box, Picture, image_grid, save_figure
 from efgan.paper import DATASET_OF_ROLE, find_exhibit
+from efgan.training.run import starting_dataset
 
 # Expression changes shown, by figure (our decision: the text does not list the paper's). Wide ones come first, e.g.
 # "from furious to laughing" (paper 1).
@@ -230,12 +231,13 @@ def figure_8(
     pairs = list(zip(cells[::2], cells[1::2], strict=True))
     config, experiment = editor.config, find_experiment(editor.config.experiment)
     kind = "embedded synthetic faces" if config.data.synthetic else "photographs"
+    before = f", after {starting_dataset(editor.folder)}" if experiment.fine_tunes else ""
     shown_set = "No AffectNet that can be used." if examples is None else "Other people show the desired expression."
     if config.data.synthetic:
         shown_set = "Rendered people, light and backgrounds that are in no set, the same person with the expression."
     caption = (f"Triplets: input, image with the desired expression, edit. {shown_set} Photos "
                f"({'given' if photos else 'NASA, public domain'}) have no image of it; their AUs are those of {own}. "
-               f"{experiment.method}, trained on {config.data.dataset} ({kind}, {config.data.split} split, "
+               f"{experiment.method}, trained on {config.data.dataset}{before} ({kind}, {config.data.split} split, "
                f"{config.data.image_size} px), preset {config.preset}, seed {config.seed}.")  # fmt: skip
     figure = image_grid(
         [[*left, *right] for (left, _), (right, _) in pairs], title=_title("figure_8"), caption=caption,

@@ -140,6 +140,12 @@ def read_config(folder: Path) -> RunConfig:
     return from_json(RunConfig, path.read_text(), str(path))
 
 
+def starting_dataset(folder: Path) -> str | None:
+    """The dataset of the run that a run started from, by its manifest; None if it started from random weights."""
+    inputs = json.loads((folder / "manifest.json").read_text())["inputs"]
+    return next(((folder / name).resolve().parts[-4] for name in inputs), None)
+
+
 def _is_finished(folder: Path) -> bool:
     if not (folder / WEIGHTS).exists():
         return False
