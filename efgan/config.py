@@ -302,8 +302,8 @@ PRESETS: dict[str, Preset] = {
         cfeed=DataConfig(image_size=64, random_aus=8),
         joint=DataConfig(image_size=64, random_aus=8),
         model=_SMALL_MODEL,
-        train=replace(_SMALL_TRAIN, iterations=8_000, cascade_iterations=1_500, interpolator_iterations=5_000,
-                      sample_every=500, optim=replace(_SMALL_TRAIN.optim, ema=0.999)),
+        train=replace(_SMALL_TRAIN, iterations=3_000, cascade_iterations=500, interpolator_iterations=5_000,
+                      optim=replace(_SMALL_TRAIN.optim, ema=0.995)),
         evaluation=replace(_SMALL_EVAL, classifier_seeds=3, max_pairs=None),
     ),
     # the paper's size, for a GPU
