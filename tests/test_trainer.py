@@ -8,6 +8,7 @@ import pytest
 import torch
 from conftest import BOXES, make_faces
 
+from efgan.config import LossWeights
 from efgan.data.batches import BatchSampler
 from efgan.errors import UserError
 from efgan.models import build_generator
@@ -234,3 +235,19 @@ def test_ganimation_penalises_its_own_mask(build):
         trainer = build(experiment, experiment, attention_warmup=0.0)
         terms[experiment] = trainer.step()["generator/attn"] / trainer.config.loss.lambda_attn
     assert terms["ganimation"] + terms["baseline"] == pytest.approx(2.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(("experiment", "factor"), [("local_focus", 1), ("cascade_ef_gan", 3)])
+def test_stages_of_a_cascade_have_a_content_weight_of_their_own(build, experiment, factor):
+    """Their edits add up, so keeping the input may count for more; a single stage does not see that weight."""
+    losses = (LossWeights(lambda_cont_cascade=30.0), LossWeights())
+    terms = [build(experiment, f"run{k}", loss=loss).step()["generator/cont"] for k, loss in enumerate(losses)]
+    assert terms[0] / terms[1] == pytest.approx(factor, rel=1e-5)
+
+
+def test_no_branch_may_close(build, monkeypatch):
+    """The floor of attention enters the generator's loss with its weight."""
+    monkeypatch.setattr("efgan.training.losses.LEAST_ATTENTION", 1.0)
+    terms = [build("local_focus", f"run{k}", loss=LossWeights(lambda_floor=weight)).step()["generator/floor"]
+             for k, weight in enumerate((0.0, 1.0, 2.0))]  # fmt: skip
+    assert terms[0] == 0 < terms[1] and terms[2] / terms[1] == pytest.approx(2)

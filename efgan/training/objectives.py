@@ -97,7 +97,9 @@ class Objective:
             attention_weight: warm-up factor of λ3 in [0, 1].
         """
         terms: Terms = {}
-        stages = list(generator.stages) if isinstance(generator, CascadeEFGAN) else [generator]
+        stages, lambda_cont = [generator], self.weights.lambda_cont
+        if isinstance(generator, CascadeEFGAN):
+            stages, lambda_cont = list(generator.stages), self.weights.lambda_cont_cascade
         conditions = [target] if edit.stage_aus is None else edit.stage_aus.unbind(1)
         before, before_condition = images, source
         for stage, condition, stage_edit in zip(stages, conditions, edit.stages or (edit,), strict=True):
@@ -106,7 +108,7 @@ class Objective:
             stage_terms = {
                 "adv": losses.compute_adversarial_loss(scores),
                 "cond": self.label_loss(labels, condition, self.weights.lambda_cond),
-                "cont": self.weights.lambda_cont * losses.compute_content_loss(cycle.image, before.detach()),
+                "cont": lambda_cont * losses.compute_content_loss(cycle.image, before.detach()),
                 **self._attention_terms(stage_edit, cycle, attention_weight),
             }
             terms = {name: terms.get(name, 0.0) + value for name, value in stage_terms.items()}
