@@ -14,7 +14,7 @@ from PIL import Image
 
 from efgan.data.crop import align_face, aligned_landmarks, read_photo
 from efgan.editing import repeat, sources
-from efgan.editing.attention import attention_mass, colour_limit, stage_maps, strongest
+from efgan.editing.attention import attention_mass, colour_limit, stage_maps
 from efgan.editing.editor import load_editor
 from efgan.editing.own_aus import own_aus
 from efgan.editing.pictures import FRAME_MS, HOLD_MS, save_animation
@@ -174,7 +174,7 @@ def test_every_stage_is_taken_apart(session):
 def test_the_strongest_of_all_stages(session):
     """At each pixel the largest; a cascade's maps are never below one of its stages'."""
     edit = session.edited().edit
-    found = strongest(edit)
+    found = edit.strongest_attention
     assert all((found["global"] >= stage.global_edit.attention[:, 0]).all() for stage in edit.stages)
     assert set(found) == {"global", "local"}
 

@@ -87,21 +87,6 @@ def _maps(step: Edit, before: np.ndarray, focus: FocusBoxes) -> StageMaps:
                      global_attention=_map(whole.attention), after=after, **parts)  # fmt: skip
 
 
-def strongest(step: Edit) -> dict[str, Tensor]:
-    """Attention of the global branch and of the stitched local ones, N×S×S: at each pixel the largest of all stages.
-
-    Of a cascade this is where the whole of it edits (our decision, as in Figure 3).
-    """
-    steps = step.stages or (step,)
-    found: dict[str, list[Tensor]] = {"global": [], "local": []}
-    for one in steps:
-        if one.global_edit is not None:
-            found["global"].append(one.global_edit.attention[:, 0])
-        if one.stitched_attention is not None:
-            found["local"].append(one.stitched_attention[:, 0])
-    return {name: torch.stack(maps).amax(0) for name, maps in found.items() if maps}
-
-
 def attention_mass(attention: Tensor, boxes: Mapping[str, Box]) -> dict[str, float]:
     """Which share of the attention falls into each focus box.
 

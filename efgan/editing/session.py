@@ -64,12 +64,8 @@ class Edited:
 
         None for a method without attention (StarGAN).
         """
-        maps = [
-            attention[0, 0].numpy()
-            for step in (self.steps if stage is None else self.steps[stage : stage + 1])
-            for attention in (step.global_edit.attention if step.global_edit else None, step.stitched_attention)
-            if attention is not None
-        ]
+        step = self.edit if stage is None else self.steps[stage]
+        maps = [attention[0].numpy() for attention in step.strongest_attention.values()]
         return np.maximum.reduce(maps) if maps else None
 
 

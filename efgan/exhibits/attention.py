@@ -16,7 +16,7 @@ from efgan.data import load_faces
 from efgan.data.action_units import AU_NAMES, MAX_INTENSITY
 from efgan.data.faces import FaceSet
 from efgan.data.splits import split_faces
-from efgan.editing.attention import attention_mass, colour_limit, stage_maps, strongest
+from efgan.editing.attention import attention_mass, colour_limit, stage_maps
 from efgan.editing.edit_state import label_of
 from efgan.editing.editor import Editor
 from efgan.editing.session import EditSession
@@ -100,7 +100,7 @@ def sweep_figure(session: EditSession, code: str, values: tuple[float, ...] = (0
                 state.target_aus(session.face.aus), session.face.aus).with_au(code, value)  # fmt: skip
             edited = session.edited()
             rows["edit"].append(edited.image)
-            for name, attention in strongest(edited.edit).items():
+            for name, attention in edited.edit.strongest_attention.items():
                 rows[name].append(attention[0])
     finally:
         session.state = state
@@ -142,7 +142,7 @@ def mean_attention(editor: Editor, *, limit: int | None = 280) -> AttentionMeans
         edit = editor.edit_batch(faces.images[source], faces.aus[source], wanted[chosen])
         name = faces.expression_names[label]
         counts[name] = len(chosen)
-        maps |= {(name, branch): values.mean(0) for branch, values in strongest(edit).items()}
+        maps |= {(name, branch): values.mean(0) for branch, values in edit.strongest_attention.items()}
     return AttentionMeans(editor=editor, faces=faces, maps=maps, counts=counts)
 
 

@@ -11,7 +11,6 @@ import torch
 from matplotlib.figure import Figure
 
 from efgan.data.faces import to_float
-from efgan.editing.attention import strongest
 from efgan.editing.editor import load_editor
 from efgan.exhibits.architecture import draw_architecture
 from efgan.exhibits.runs import Runs
@@ -105,7 +104,7 @@ def figure_3(runs: Runs, out: Path | None = None) -> Figure:
     """
     examples = runs.examples("rafd", TASKS["figure_3"])
     edit = runs.edit("rafd", "cascade_ef_gan", examples)
-    maps = strongest(edit)
+    maps = edit.strongest_attention
     local, glob = maps["local"][:, None], maps["global"][:, None]
     rows = [list(row) for row in zip(to_float(examples.images), edit.image, local, glob, strict=True)]
     limit = max(0.1, round(float(torch.cat([local, glob]).quantile(0.999)) + 0.05, 1))

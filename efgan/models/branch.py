@@ -57,6 +57,19 @@ class Edit:
         maps = {name: branch.attention for name, branch in self.local_edits.items()}
         return maps if self.global_edit is None else {"global": self.global_edit.attention, **maps}
 
+    @property
+    def strongest_attention(self) -> dict[str, Tensor]:
+        """Attention of the branches "global" and "local" (stitched), B×S×S: at each pixel the largest of all stages.
+
+        Of a cascade this is where the whole of it edits (our decision, as in Figure 3).
+        """
+        steps = self.stages or (self,)
+        found = {
+            "global": [step.global_edit.attention for step in steps if step.global_edit is not None],
+            "local": [step.stitched_attention for step in steps if step.stitched_attention is not None],
+        }
+        return {name: torch.stack(maps).amax(0)[:, 0] for name, maps in found.items() if maps}
+
 
 def blend(images: Tensor, colour: Tensor, attention: Tensor) -> Tensor:
     """Eq. (1): I_init = M_A ⊗ M_C + (1 − M_A) ⊗ I_in.
