@@ -1,5 +1,7 @@
 """Every term of eq. (2) against a closed form or an independent computation."""
 
+import math
+
 import pytest
 import torch
 
@@ -116,13 +118,18 @@ def test_attention_loss_sums_the_branches():
 
 
 def test_attention_floor_counts_what_each_branch_lacks():
-    """0.02 of a map that sees nothing, half of that for one at 0.01, nothing above; the gradient opens the map."""
-    closed = torch.zeros(2, 1, 8, 8, requires_grad=True)
-    maps = [closed, torch.full((2, 1, 4, 6), 0.01), torch.full((2, 1, 4, 6), 0.5)]
-    floor = losses.compute_attention_floor(maps)
-    assert floor.item() == pytest.approx(0.03)
-    floor.backward()
-    assert (closed.grad < 0).all()
+    """a ln(a/ā) below a = 0.02, which is nearly a − ā close to it; nothing above."""
+    for mean, lack in ((0.01, 0.02 * math.log(2)), (0.019, 0.001), (0.02, 0.0), (0.5, 0.0)):
+        maps = [torch.full((2, 1, 8, 8), mean), torch.full((2, 1, 4, 6), 0.5)]
+        assert losses.compute_attention_floor(maps).item() == pytest.approx(lack, rel=0.05, abs=1e-7)
+
+
+def test_attention_floor_opens_a_closed_branch_as_fast_as_a_half_open_one():
+    """The pull on the sigmoid's input is a, however small the sigmoid is."""
+    for logit in (-4.0, -8.0, -12.0):
+        x = torch.full((2, 1, 8, 8), logit, dtype=torch.float64, requires_grad=True)
+        losses.compute_attention_floor([x.sigmoid()]).backward()
+        assert x.grad.sum().item() == pytest.approx(-losses.LEAST_ATTENTION, rel=0.05)
 
 
 def test_total_variation_counts_edges():

@@ -73,17 +73,19 @@ def compute_attention_loss(attentions: Iterable[Tensor]) -> Tensor:
 
 
 def compute_attention_floor(attentions: Iterable[Tensor]) -> Tensor:
-    """What each branch's mean attention lacks of `LEAST_ATTENTION`, summed over the branches.
+    """Σ a·ln(a/ā) over the branches whose mean attention ā is below a = `LEAST_ATTENTION`; a − ā for a small lack.
 
     Where attention is zero, neither it nor the colour below learns any more. It comes to that in the first stage of a
-    cascade, whose small steps leave little error to mend.
+    cascade, whose small steps leave little error to mend. The logarithm's pull on a sigmoid's input does not fade as
+    the sigmoid closes; that of a − ā does.
 
     Args:
         attentions: maps B×1×H×W in [0, 1].
 
     Source: our decision.
     """
-    return F.relu(LEAST_ATTENTION - torch.stack([attention.mean() for attention in attentions])).sum()
+    means = torch.stack([attention.mean() for attention in attentions]).clamp(1e-6, LEAST_ATTENTION)
+    return (LEAST_ATTENTION * (LEAST_ATTENTION / means).log()).sum()
 
 
 def compute_total_variation(attentions: Iterable[Tensor]) -> Tensor:
