@@ -46,8 +46,8 @@ def test_every_run_is_told_of_without_the_machines_paths(batch):
 def test_figures_are_made_small(batch):
     """No wider than a page of the README needs."""
     ship(batch)
-    sizes = {Image.open(path).width for path in (batch / "figs").glob("*.png")}
-    assert sizes == {FIGURE_WIDTH} and len(list((batch / "figs").glob("*.png"))) == 8
+    sizes = {Image.open(path).width for path in (batch / "figs").glob("*.jpg")}
+    assert sizes == {FIGURE_WIDTH} and len(list((batch / "figs").glob("*.jpg"))) == 8
 
 
 def test_an_unfinished_batch_is_refused(batch):
@@ -68,7 +68,7 @@ def test_the_readme_shows_tables_and_figures_of_what_was_shipped(batch):
         assert text.startswith("# Title\n") and text.endswith("\nend\n") and "old" not in text
         assert "preset `smoke`, commit `c0ffee`" in text and text.count("Table 2.") == 1
         assert text.count("- Copy control:") == 1
-        assert all(f"(figs/figure_{k}.png)" in text for k in range(1, 9))
+        assert all(f"(figs/figure_{k}.jpg)" in text for k in range(1, 9))
     readme.write_text("# Title\n")
     with pytest.raises(UserError, match="no place for the results"):
         write_block(readme, "")

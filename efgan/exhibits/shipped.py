@@ -22,7 +22,7 @@ def ship_results(root: Path, *, preset: str, destination: Path, figures: Path) -
         root: folder that holds its results/ and figures/.
         preset: of the batch.
         destination: gets config, manifest and metrics of every run, the tables, and the exhibits' manifests.
-        figures: gets every figure, at most `FIGURE_WIDTH` wide, in 256 colours.
+        figures: gets every figure, at most `FIGURE_WIDTH` wide, as JPEG.
 
     Returns:
         The files written.
@@ -44,7 +44,7 @@ def ship_results(root: Path, *, preset: str, destination: Path, figures: Path) -
             written.append(_write(target, json.dumps(cleaned(json.loads(manifest.read_text())), indent=2) + "\n"))
     for pattern in ("*/*/seed*/config.json", "*/*/seed*/metrics.json", "tables/*.csv", "tables/*.md"):
         written += [_write(place / path.relative_to(batch), path.read_text()) for path in batch.glob(pattern)]
-    written += [_shrink(path, figures / path.name) for path in sorted(drawn.glob("figure_*.png"))]
+    written += [_shrink(path, figures / f"{path.stem}.jpg") for path in sorted(drawn.glob("figure_*.png"))]
     return written
 
 
@@ -63,7 +63,7 @@ def results_block(place: Path, figures: str) -> str:
         tables.append("\n".join(line for line in lines if not line.startswith("- ") or line not in said))
         said |= {line for line in lines if line.startswith("- ")}
     shown = {e.name: f"Figure {e.name[-1]}. {e.title}" for e in EXHIBITS.values() if e.kind == "figure"}
-    pictures = {name: f"![{title}]({figures}/{name}.png)\n\n*{title}.*" for name, title in shown.items()}
+    pictures = {name: f"![{title}]({figures}/{name}.jpg)\n\n*{title}.*" for name, title in shown.items()}
     first = pictures.pop("figure_5")
     return "\n\n".join([
         f"Embedded synthetic faces, preset `{place.name}`, commit `{record['git']['commit'][:7]}`; every number is "
@@ -95,5 +95,5 @@ def _shrink(path: Path, target: Path) -> Path:
     picture = Image.open(path).convert("RGB")
     picture.thumbnail((FIGURE_WIDTH, picture.height), Image.Resampling.LANCZOS)
     with write_atomic(target, "wb") as file:
-        picture.quantize(256).save(file, "PNG", optimize=True)
+        picture.save(file, "JPEG", quality=90, subsampling=0)
     return target
