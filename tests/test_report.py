@@ -60,7 +60,7 @@ def test_page_of_photographs_does_not_say_so(tmp_path: Path) -> None:
     """And its tables say that both sides are the same sets."""
     page = write_report(make_root(tmp_path, "real"), "real", "smoke").read_text(encoding="utf-8")
     assert "These faces are synthetic" not in page and "different faces" not in page
-    assert "Here and Paper are the same sets" in page and "Here (rafd, image split)" in page
+    assert "Here and Paper are the same sets" in page and "Here (rafd, image split, the first 8 people only)" in page
 
 
 def test_links_lead_to_records_that_exist(written: Path) -> None:
