@@ -115,6 +115,7 @@ class StraightforwardStep:
             scores, aus = self.score(batch.images)
             scores_edited, _ = self.score(edited)
             mix = torch.rand(BATCH, 1, 1, 1, generator=self.rng)
+            torch.randn(aus.shape, generator=self.rng)  # the loop's direction of the label sensitivity, unused here
             between = (mix * batch.images + (1 - mix) * edited).requires_grad_()
             out = self.score(between)[0]
             (gradient,) = torch.autograd.grad(out, between, torch.ones_like(out), create_graph=True)
