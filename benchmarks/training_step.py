@@ -2,8 +2,8 @@
 
 Both compute the same mathematics: five critic updates with gradient penalty and one generator update of a
 full-size GANimation (128 px, width 64, batch 4, fp32, one thread). The straightforward form concatenates label
-maps, uses instance_norm, separate passes, double backward and plain Adam. The two are run in turn, and the ratio of
-each pair is what counts on a noisy machine.
+maps, uses instance_norm, conv2d for all maps, separate passes, double backward and plain Adam. The two are run in
+turn, and the ratio of each pair is what counts on a noisy machine.
 
     python benchmarks/training_step.py [--rounds 3]
 """
@@ -24,7 +24,7 @@ from efgan.config import ModelConfig, TrainConfig
 from efgan.data.action_units import RAFD_EXPRESSIONS
 from efgan.data.batches import BatchSampler
 from efgan.data.faces import FaceSet
-from efgan.models.discriminator import Critic
+from efgan.models.discriminator import Critic, StridedConv
 from efgan.models.ganimation import GANimation
 from efgan.models.layers import ConditionedConv, InstanceNorm
 from efgan.training.objectives import build_objective
@@ -79,6 +79,17 @@ class PlainConv(nn.Module):
         return F.conv2d(torch.cat([images, maps], 1), self.weight, padding=3)
 
 
+class PlainStridedConv(nn.Module):
+    """The critic's convolution as usually called, whatever the size of the map."""
+
+    def __init__(self, conv: StridedConv) -> None:
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv2d(x, self.weight, self.bias, stride=2, padding=1)
+
+
 def make_plain(module: nn.Module) -> nn.Module:
     """Swaps the fast layers for their plain forms; weights are shared."""
     for name, child in module.named_children():
@@ -86,6 +97,8 @@ def make_plain(module: nn.Module) -> nn.Module:
             setattr(module, name, PlainNorm(child))
         elif isinstance(child, ConditionedConv):
             setattr(module, name, PlainConv(child))
+        elif isinstance(child, StridedConv):
+            setattr(module, name, PlainStridedConv(child))
         else:
             make_plain(child)
     return module
@@ -96,7 +109,7 @@ class StraightforwardStep:
 
     def __init__(self, trainer: Trainer) -> None:
         self.generator = make_plain(copy.deepcopy(trainer.generator))
-        self.critic = copy.deepcopy(trainer.critic)
+        self.critic = make_plain(copy.deepcopy(trainer.critic))
         self.adam = torch.optim.Adam(self.generator.parameters(), 1e-4, (0.5, 0.999), foreach=False)
         self.adam_critic = torch.optim.Adam(self.critic.parameters(), 1e-4, (0.5, 0.999), foreach=False)
         self.sampler, self.rng, self.weights = copy.deepcopy((trainer.sampler, trainer.rng, trainer.objective.weights))
