@@ -150,7 +150,7 @@ def evaluate(run: Path) -> None:
 @click.argument("second", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def compare(first: Path, second: Path) -> None:
     """Say, exhibit by exhibit, whether the results in SECOND agree with those in FIRST within stated tolerances."""
-    from efgan.exhibits.compare import compare_results
+    from efgan.exhibits.compare import compare_results, differing_settings
     from efgan.paper import EXHIBITS
 
     compared = compare_results(first, second)
@@ -160,6 +160,8 @@ def compare(first: Path, second: Path) -> None:
         click.echo(f"{EXHIBITS[name].heading}: {verdict}")
         for difference in apart:
             click.echo(f"    {difference}")
+    for line in differing_settings(first, second):
+        click.echo(f"other settings: {line}")
     if any(not difference.agrees for differences in compared.values() for difference in differences):
         raise click.exceptions.Exit(1)
 

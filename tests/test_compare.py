@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from efgan.cli import main
 from efgan.errors import UserError
-from efgan.exhibits.compare import compare_results
+from efgan.exhibits.compare import compare_results, differing_settings
 from efgan.paper import EXHIBITS
 
 
@@ -54,6 +54,21 @@ def test_only_common_datasets_are_compared(tmp_path):
     (second / "mini" / "synthetic_rafd").rename(tmp_path / "moved")
     with pytest.raises(UserError, match="no dataset in common"):
         compare_results(first, second)
+
+
+def test_other_settings_are_named(tmp_path):
+    """Numbers of a longer training are no repetition; where photos lie is no setting."""
+    first, second = write_results(tmp_path / "a"), write_results(tmp_path / "b")
+    for folder, iterations, root in ((first, 700, None), (second, 3000, "elsewhere")):
+        config = {"seed": 0, "data": {"dataset": "synthetic_rafd", "data_root": root},
+                  "train": {"loss": {"lambda_cont": 10.0}, "iterations": iterations}}  # fmt: skip
+        for experiment in ("stargan", "baseline"):
+            path = folder / "mini" / "synthetic_rafd" / experiment / "seed0" / "config.json"
+            path.write_text(json.dumps(config))
+    assert differing_settings(first, second) == ["train.iterations: 700 against 3000 (2 runs)"]
+    result = CliRunner().invoke(main, ["compare", str(first), str(second)])
+    assert "other settings: train.iterations: 700 against 3000 (2 runs)" in result.output and result.exit_code == 0
+    assert differing_settings(first, first) == []
 
 
 def test_seeds_are_averaged(tmp_path):

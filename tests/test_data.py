@@ -74,6 +74,9 @@ def test_batches_can_skip_faces_without_class():
     faces = make_faces(unclassed=50)
     sampler = BatchSampler(faces, batch_size=64, target_noise=0, rng=rng, classed_only=True)
     assert sampler.next().source_expression.min() >= 0
+    unlabelled = faces.subset(faces.expression < 0)
+    with pytest.raises(UserError, match="no training faces with expressions"):
+        BatchSampler(unlabelled, batch_size=64, target_noise=0, rng=rng, classed_only=True)
 
 
 def test_identity_split_shares_no_person():
@@ -98,6 +101,14 @@ def test_a_set_without_classes_is_split_too(split):
     faces = make_faces(people=10)
     parts = split_faces(replace(faces, expression=torch.full_like(faces.expression, -1)), DataConfig(split=split))
     assert len(parts.test) == 8 and len(parts.train) == 72
+
+
+@pytest.mark.parametrize("split", ["identity", "image"])
+def test_a_single_photo_is_no_set(split):
+    """Said in words; not an error from deep inside the training."""
+    faces = make_faces(people=1)
+    with pytest.raises(UserError, match=f"too small for the {split} split: 1 faces of 1 people"):
+        split_faces(faces.subset(torch.arange(1)), DataConfig(split=split))
 
 
 def test_split_depends_on_its_seed_only():

@@ -181,7 +181,8 @@ def test_no_test_pairs_is_a_clear_error() -> None:
 
 def test_a_missing_run_names_the_command_that_makes_it(tmp_path: Path) -> None:
     """Before anything is drawn."""
-    with pytest.raises(UserError, match=r"efgan train cascade_ef_gan --dataset synthetic_rafd --preset smoke --seed 3"):
+    wanted = "efgan train cascade_ef_gan --preset smoke --dataset synthetic_rafd --split identity --seed 3"
+    with pytest.raises(UserError, match=wanted):
         FIGURES["figure_4"](Runs(tmp_path, "synthetic", "smoke", 3))
     assert not (tmp_path / "figures").exists()
 

@@ -41,6 +41,19 @@ def test_a_run_folder_is_complete(train):
     assert not (folder / "checkpoint.safetensors").exists()
 
 
+def test_a_cascade_learns_from_photos_without_labels(train, monkeypatch):
+    """Where no face has a class, the Interpolator learns the AUs of all of them."""
+    taught = []
+    faces = make_faces(people=5)
+    faces = replace(faces, expression=torch.full_like(faces.expression, -1))
+    monkeypatch.setattr(run_module, "load_faces", lambda config: faces)
+    monkeypatch.setattr(run_module, "train_interpolator", lambda net, aus, *_: taught.append(len(aus)) or {})
+    monkeypatch.setattr(run_module.Trainer, "run", lambda self: (self.folder / "history.jsonl").touch())
+    train("local_focus")
+    train("cascade_ef_gan")
+    assert taught == [32]
+
+
 def test_a_finished_run_is_not_repeated(train, monkeypatch):
     """The same call again touches nothing."""
     folder = train("baseline")

@@ -107,6 +107,20 @@ def test_the_seam_fades(tmp_path):
     assert rim.max() <= 0.05 * change.max() + 1
 
 
+def test_only_the_chosen_face_is_estimated(tmp_path, monkeypatch):
+    """Its AUs, not those of the leftmost; the others cost no time."""
+    seen = []
+    monkeypatch.setattr(
+        "efgan.editing.wild.estimate_aus", lambda _, images: seen.append(len(images)) or (np.ones((1, 17)), "ours")
+    )
+    photo, landmarks = photo_with_faces((80, 100), (240, 100), scale=0.8)
+    edited = edit_photo(editor_of(tmp_path), photo, expression="sad", landmarks=landmarks, face=2)
+    assert seen == [1] and len(edited.faces) == 1 and (edited.faces[0].source_aus == 1).all()
+    given = np.stack([NEUTRAL, NEUTRAL + 2])
+    edited = edit_photo(editor_of(tmp_path), photo, expression="sad", source_aus=given, landmarks=landmarks, face=2)
+    assert (edited.faces[0].source_aus == 2).all()
+
+
 def test_one_or_all_faces(tmp_path):
     """`face` counts from the left and edits that one alone; None edits all; another number is told."""
     photo, landmarks = photo_with_faces((80, 100), (240, 100), scale=0.8)

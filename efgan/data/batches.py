@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from efgan.data.faces import FaceSet, to_float
+from efgan.errors import UserError
 
 
 class Batch(NamedTuple):
@@ -39,12 +40,17 @@ class BatchSampler:
         target_noise: half-width of the uniform noise on target AUs (GANimation: 0.1).
         rng: the generator.
         classed_only: draw only faces that have an expression class (StarGAN's labels need one).
+
+    Raises:
+        UserError: there are no such faces.
     """
 
     def __init__(
         self, faces: FaceSet, *, batch_size: int, target_noise: float, rng: torch.Generator, classed_only: bool
     ) -> None:
         self.faces = faces.subset(faces.expression >= 0) if classed_only else faces
+        if not len(self.faces):
+            raise UserError(f"{faces.name} has no training faces with expressions, which StarGAN learns from")
         self.batch_size = batch_size
         self.target_noise = target_noise
         self.rng = rng

@@ -82,6 +82,12 @@ class FaceSet:
         """int64 tensor of the `expression_names` indices that metrics use."""
         return torch.tensor([self.expression_names.index(name) for name in self.evaluated])
 
+    @property
+    def classed(self) -> Tensor:
+        """Boolean mask of the faces with a class; all True where no face of the set has one."""
+        classed = self.expression >= 0
+        return classed if classed.any() else torch.ones_like(classed)
+
     def _tensors(self) -> dict[str, Tensor]:
         """The tensor fields by name: one row per face each."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}

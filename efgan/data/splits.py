@@ -10,6 +10,7 @@ from torch import Tensor
 
 from efgan.config import DataConfig
 from efgan.data.faces import FaceSet
+from efgan.errors import UserError
 from efgan.provenance import write_atomic
 
 
@@ -33,12 +34,13 @@ def split_faces(faces: FaceSet, config: DataConfig) -> Split:
         config: `split` ("image": the paper's random 90 %; "identity": no person on both sides; our decision),
             `test_fraction`, `split_seed`.
 
+    Raises:
+        UserError: too few people or photos for two sides.
+
     Source: paper 4.1 ("randomly sample 90 % for training"); the identity split is our decision.
     """
     generator = torch.Generator().manual_seed(config.split_seed)
-    classed = faces.expression >= 0
-    if not classed.any():
-        classed = torch.ones_like(classed)
+    classed = faces.classed
     if config.split == "identity":
         people = faces.identity.unique()
         count = max(1, round(config.test_fraction * len(people)))
@@ -50,6 +52,9 @@ def split_faces(faces: FaceSet, config: DataConfig) -> Split:
         of_test = torch.zeros(len(faces), dtype=torch.bool)
         of_test[candidates[torch.randperm(len(candidates), generator=generator)[:count]]] = True
     train, test = (~of_test).nonzero().flatten(), (of_test & classed).nonzero().flatten()
+    if not len(train) or not len(test):
+        raise UserError(f"{faces.name} is too small for the {config.split} split: {len(faces)} faces of "
+                        f"{len(faces.identity.unique())} people leave none for training or testing")  # fmt: skip
     names = [[faces.names[i] for i in part.tolist()] for part in (train, test)]
     return Split(train=train, test=test, hash=hashlib.sha256(json.dumps(names).encode()).hexdigest())
 

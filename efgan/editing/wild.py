@@ -91,22 +91,23 @@ def edit_photo(
     found = detect_landmarks(photo) if landmarks is None else landmarks
     if face is not None and not 1 <= face <= len(found):
         raise UserError(f"there is no face {face}: {len(found)} found, counted from the left")
-    crops = [align_face(points, editor.config.data.image_size) for points in found]
+    chosen = slice(None) if face is None else slice(face - 1, face)
+    crops = [align_face(points, editor.config.data.image_size) for points in found[chosen]]
     images = [crop.apply(photo) for crop in crops]
     if source_aus is None:
-        own, aus_from = estimate_aus(editor, images)
+        known_aus, aus_from = estimate_aus(editor, images)
     else:
-        own, aus_from = np.broadcast_to(np.asarray(source_aus, np.float32), (len(images), NUM_AUS)), "given"
-    own = own.clip(0, MAX_INTENSITY)
+        given = np.broadcast_to(np.asarray(source_aus, np.float32), (len(found), NUM_AUS))
+        known_aus, aus_from = given[chosen], "given"
     faces = []
     pasted = photo
-    for k in range(len(found)) if face is None else [face - 1]:
-        target = _target_aus(own[k], expression, intensity, aus, relative)
+    for crop, image, own in zip(crops, images, known_aus.clip(0, MAX_INTENSITY), strict=True):
+        target = _target_aus(own, expression, intensity, aus, relative)
         known = expression if editor.config.experiment == "stargan" else None
-        edit = editor.edit(images[k], source_aus=own[k], expression=known, **target)
-        faces.append(PhotoFace(crop=crops[k], image=images[k], source_aus=own[k], edit=edit))
-        if known or any(abs(target[code] - value) > 1e-6 for code, value in zip(AU_NAMES, own[k], strict=True)):
-            pasted = crops[k].paste_back(pasted, images[k], edit.image)
+        edit = editor.edit(image, source_aus=own, expression=known, **target)
+        faces.append(PhotoFace(crop=crop, image=image, source_aus=own, edit=edit))
+        if known or any(abs(target[code] - value) > 1e-6 for code, value in zip(AU_NAMES, own, strict=True)):
+            pasted = crop.paste_back(pasted, image, edit.image)
     return EditedPhoto(image=pasted, photo=photo, faces=tuple(faces), aus_from=aus_from)
 
 

@@ -1,10 +1,13 @@
 """Compares two sets of results, exhibit by exhibit: do they agree within stated tolerances?"""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
+from typing import Any
+
+import pandas as pd
 
 from efgan.errors import UserError
 from efgan.experiments import EXPERIMENTS, role_of
@@ -61,6 +64,34 @@ def compare_results(first: Path, second: Path) -> dict[str, list[Difference]]:
     ours, theirs = ({run: numbers for run, numbers in side.items() if run[0] in common} for side in (ours, theirs))
     compared = {name: _differences(exhibit, ours, theirs) for name, exhibit in EXHIBITS.items()}
     return {name: differences for name, differences in compared.items() if differences}
+
+
+def differing_settings(first: Path, second: Path) -> list[str]:
+    """Which settings the runs that both sides have do not share: numbers may then differ for that reason.
+
+    Args:
+        first, second: as for `compare_results`.
+
+    Returns:
+        One line per setting and pair of values, "train.iterations: 700 against 3000 (8 runs)"; runs without
+        config.json and where photos lie do not count.
+    """
+    ours, theirs = ({path.parts[-4:]: _settings(path) for path in folder.resolve().glob("**/seed*/config.json")}
+                    for folder in (first, second))  # fmt: skip
+    found = Counter(
+        f"{key}: {ours[run].get(key)} against {theirs[run].get(key)}"
+        for run in ours.keys() & theirs.keys()
+        for key in {**ours[run], **theirs[run]}
+        if ours[run].get(key) != theirs[run].get(key)
+    )
+    return [f"{line} ({count} runs)" for line, count in sorted(found.items())]
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    """A run's settings by dotted name, e.g. "train.loss.lambda_cont"."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    record["data"].pop("data_root", None)
+    return dict(pd.json_normalize(record).to_dict("records")[0])
 
 
 def read_numbers(folder: Path) -> _Numbers:

@@ -18,7 +18,16 @@ from efgan.data.splits import Split, split_faces
 from efgan.editing.editor import Editor, load_editor
 from efgan.errors import UserError
 from efgan.evaluation.protocol import Pairs, evaluation_pairs, target_aus
-from efgan.experiments import Experiment, datasets_of, family_of, find_experiment, reproduce_command, run_folder
+from efgan.experiments import (
+    Experiment,
+    datasets_of,
+    family_of,
+    find_experiment,
+    reproduce_command,
+    run_config,
+    run_folder,
+    train_command,
+)
 from efgan.models.branch import Edit
 
 
@@ -49,9 +58,9 @@ class Run:
     def _train(self) -> str:
         if not self.experiment.trains:
             return self._evaluate
-        root = " --data-root DIR" if family_of(self.dataset) == "real" else ""
-        return (f"efgan train {self.experiment.name} --dataset {self.dataset} --preset {self.preset} "
-                f"--seed {self.seed}{root}")  # fmt: skip
+        data_root = "DIR" if family_of(self.dataset) == "real" else None
+        name = self.experiment.name
+        return train_command(run_config(self.preset, self.dataset, name, self.seed, data_root=data_root))
 
     @property
     def _evaluate(self) -> str:

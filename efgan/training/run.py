@@ -243,7 +243,7 @@ def _build_trainer(
         entry = find_experiment(config.experiment)
         _start_cascade([generator] if entry.fine_tunes else list(generator.stages), critic, start)
         if entry.cascaded and not (folder / "checkpoint.safetensors").exists():  # else it comes from there
-            natural = training_faces.aus[training_faces.expression >= 0]
+            natural = training_faces.aus[training_faces.classed]
             manifest.record["notes"]["interpolator"] = train_interpolator(generator.interpolator, natural, train, rng)
         generator.interpolator.requires_grad_(False)
         batch_size, iterations = train.cascade_batch_size, train.cascade_iterations
