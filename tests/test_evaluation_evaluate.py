@@ -115,6 +115,8 @@ def test_judges_come_back_as_they_were(judged):
     for ours, theirs in zip(judges.classifiers, loaded.classifiers, strict=True):
         torch.testing.assert_close(theirs(images), ours(images))
     torch.testing.assert_close(loaded.au_estimator(images), judges.au_estimator(images))
+    torch.testing.assert_close(loaded.identity_classifier(images), judges.identity_classifier(images))
+    assert judges.identity_classifier(images).shape[1] == 3, "people of the training faces"
     assert loaded.reference.equal(judges.reference)
     assert loaded.reference_features.equal(judges.reference_features)
 

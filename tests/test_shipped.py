@@ -1,7 +1,10 @@
 """What is shipped of a batch beside its weights, and how the README shows it."""
 
+import base64
+import io
 import json
 
+import nbformat
 import numpy as np
 import pytest
 from fake_results import write_results
@@ -9,7 +12,16 @@ from PIL import Image
 
 from efgan.errors import UserError
 from efgan.exhibits.runs import Runs
-from efgan.exhibits.shipped import BEGIN, END, FIGURE_WIDTH, results_block, ship_results, write_block
+from efgan.exhibits.shipped import (
+    BEGIN,
+    END,
+    FIGURE_WIDTH,
+    NOTEBOOK_WIDTH,
+    light_notebook,
+    results_block,
+    ship_results,
+    write_block,
+)
 from efgan.exhibits.tables import build_table
 from efgan.paper import EXHIBITS
 
@@ -48,6 +60,36 @@ def test_figures_are_made_small(batch):
     ship(batch)
     sizes = {Image.open(path).width for path in (batch / "figs").glob("*.jpg")}
     assert sizes == {FIGURE_WIDTH} and len(list((batch / "figs").glob("*.jpg"))) == 8
+
+
+def executed_notebook(path, root):
+    """A copy as papermill leaves it: paths of the machine in its record and its text, and a wide picture."""
+    picture = io.BytesIO()
+    Image.fromarray(np.zeros((30, NOTEBOOK_WIDTH + 100, 3), np.uint8)).save(picture, "PNG")
+    drawn = nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(picture.getvalue()).decode()})
+    said = nbformat.v4.new_output("stream", text=f"{root}/results/x\n")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=[drawn, said])])
+    notebook.metadata["papermill"] = {"input_path": f"{root}/notebooks/a.ipynb", "parameters": {"seed": 0}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+    return path
+
+
+def test_executed_notebooks_are_shipped_light(batch):
+    """Small JPEGs for pictures, the parameters, and no path of this machine; failed ones are not shipped."""
+    runs = batch / "results/synthetic/smoke"
+    executed_notebook(runs / "synthetic_rafd/stargan/seed0/train.ipynb", batch)
+    executed_notebook(runs / "notebooks/figure_1.error.ipynb", batch)
+    shipped = [path for path in ship(batch) if path.suffix == ".ipynb"]
+    assert shipped == [batch / "ref/synthetic/smoke/synthetic_rafd/stargan/seed0/train.ipynb"]
+    text = shipped[0].read_text()
+    assert str(batch) not in text and "./results/x" in text
+    notebook = nbformat.read(shipped[0], as_version=4)
+    nbformat.validate(notebook)
+    assert notebook.metadata["papermill"] == {"parameters": {"seed": 0}}
+    picture = notebook.cells[0].outputs[0].data["image/jpeg"]
+    assert Image.open(io.BytesIO(base64.b64decode(picture))).width == NOTEBOOK_WIDTH
+    assert light_notebook(shipped[0], batch) == text, "made light twice it is the same"
 
 
 def test_an_unfinished_batch_is_refused(batch):

@@ -1,8 +1,7 @@
 """Is the edited face still the same person?
 
-No face-recognition weights can be shipped, so this is a modest measure with an honest name: in the features
-of the Fréchet distance's extractor, is the nearest of the real test people the source? Those features know
-nothing special about faces; read the number beside the copy control's.
+No face-recognition weights can be shipped, so a classifier learns to tell the training people apart, and its logits
+describe the test people: is the nearest of the real test people the source? Read the number beside the copy control's.
 """
 
 import torch
@@ -30,9 +29,9 @@ def identity_retrieval(
 
     Args:
         pairs: P edits.
-        features: P×D, of the edits.
+        features: P×D, of the edits: the identity classifier's logits.
         reference: positions of the R real test faces.
-        reference_features: R×D.
+        reference_features: R×D, of those.
 
     Returns:
         a fraction, or None where there are fewer than two people or no neutral faces.

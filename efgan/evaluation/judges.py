@@ -1,5 +1,5 @@
-"""What judges the edits of a dataset: expression classifiers, an AU estimator, features of the real test
-faces.
+"""What judges the edits of a dataset: expression classifiers, an AU estimator, an identity classifier, and features of
+the real test faces.
 
 All are made once per dataset and seed from real faces only, kept in the run folder of `controls`, and shared
 by every method.
@@ -23,10 +23,17 @@ from efgan.errors import UserError
 from efgan.evaluation.expression_accuracy import LEAST_EPOCH, train_classifiers
 from efgan.evaluation.features import compute_features
 from efgan.evaluation.protocol import class_labels, evaluated_rows
-from efgan.models.classifiers import AUEstimator, ExpressionClassifier, build_au_estimator, build_classifier
+from efgan.models.classifiers import (
+    AUEstimator,
+    ExpressionClassifier,
+    IdentityClassifier,
+    build_au_estimator,
+    build_classifier,
+    build_identity_classifier,
+)
 from efgan.provenance import write_atomic
 from efgan.training.precision import pick_device
-from efgan.training.supervised import fit, load_net
+from efgan.training.supervised import fit, load_net, smoothed_cross_entropy
 
 _ESTIMATOR = "trained for photos"  # changes when its training changes, so that older ones are not taken for it
 
@@ -39,6 +46,7 @@ class Judges:
         classes: the evaluated expressions; the classifiers' outputs.
         classifiers: one per classifier seed.
         au_estimator: images to 17 AUs.
+        identity_classifier: images to logits over the training people.
         reference: int64 R, positions of the evaluated real test faces.
         reference_features: R×D, of those faces by the Fréchet distance's extractor.
         seed: of the training.
@@ -47,6 +55,7 @@ class Judges:
     classes: tuple[str, ...]
     classifiers: tuple[ExpressionClassifier, ...]
     au_estimator: AUEstimator
+    identity_classifier: IdentityClassifier
     reference: Tensor
     reference_features: Tensor
     seed: int
@@ -95,9 +104,13 @@ def train_judges(
     epochs = config.estimator_epochs * max(1, LEAST_EPOCH / len(split.train))
     fit(estimator, faces.images[split.train], faces.aus[split.train], F.binary_cross_entropy, epochs=epochs,
         seed=seed, device=device, description="AU estimator", for_photos=True)  # fmt: skip
+    people, person = faces.identity[split.train].unique(return_inverse=True)
+    identity = build_identity_classifier(config, len(people), seed=seed)
+    fit(identity, faces.images[split.train], person, smoothed_cross_entropy, epochs=epochs, seed=seed, device=device,
+        description="identity classifier", for_photos=True)  # fmt: skip
     judges = Judges(
-        classes=faces.evaluated, classifiers=tuple(classifiers), au_estimator=estimator, reference=reference,
-        reference_features=reference_features, seed=seed,
+        classes=faces.evaluated, classifiers=tuple(classifiers), au_estimator=estimator, identity_classifier=identity,
+        reference=reference, reference_features=reference_features, seed=seed,
     )  # fmt: skip
     _save_judges(judges, _description(faces, split, config), folder)
     return judges
@@ -124,13 +137,15 @@ def load_judges(
             for k in range(config.classifier_seeds)
         )
         estimator = load_net(build_au_estimator(config), folder / "au_estimator.safetensors", device)
+        identity = build_identity_classifier(config, len(faces.identity[split.train].unique()))
+        load_net(identity, folder / "identity_classifier.safetensors", device)
         features = load_file(folder / "reference_features.safetensors")["features"]
     except FileNotFoundError as error:
         raise UserError(f"{folder}: {Path(error.filename or '').name} is missing; {remedy}") from None
     except (json.JSONDecodeError, SafetensorError, RuntimeError, KeyError, AttributeError) as error:
         raise UserError(f"{folder}: a damaged file ({str(error).splitlines()[0]}); {remedy}") from None
     return Judges(
-        classes=faces.evaluated, classifiers=classifiers, au_estimator=estimator,
+        classes=faces.evaluated, classifiers=classifiers, au_estimator=estimator, identity_classifier=identity,
         reference=evaluated_rows(faces, split.test), reference_features=features, seed=saved["seed"],
     )  # fmt: skip
 
@@ -149,6 +164,7 @@ def _save_judges(judges: Judges, description: dict[str, Any], folder: Path) -> N
     folder.mkdir(parents=True, exist_ok=True)
     files = {f"classifier_{k}": model.state_dict() for k, model in enumerate(judges.classifiers)}
     files["au_estimator"] = judges.au_estimator.state_dict()
+    files["identity_classifier"] = judges.identity_classifier.state_dict()
     files["reference_features"] = {"features": judges.reference_features}
     for name, tensors in files.items():
         with write_atomic(folder / f"{name}.safetensors", "wb") as file:

@@ -1,8 +1,14 @@
-"""What is shipped of a batch beside its weights: every run's numbers, tables, small figures, the README's block."""
+"""What is shipped of a batch beside its weights: every run's numbers, executed notebooks, tables, small figures.
 
+And the README's block about them.
+"""
+
+import base64
+import io
 import json
 from pathlib import Path
 
+import nbformat
 from PIL import Image
 
 from efgan.editing.reference import cleaned
@@ -13,6 +19,8 @@ from efgan.training.run import WEIGHTS
 
 BEGIN, END = "<!-- results: written by scripts/ship_reference.py -->", "<!-- end of the results -->"
 FIGURE_WIDTH = 1400  # pixels
+NOTEBOOK_WIDTH = 800  # pixels of a picture in an executed notebook
+_NOTEBOOKS = ("*/dataset.ipynb", "*/*/seed*/train.ipynb", "*/*/seed*/notebook.ipynb", "notebooks/*.ipynb")
 
 
 def ship_results(root: Path, *, preset: str, destination: Path, figures: Path) -> list[Path]:
@@ -21,7 +29,8 @@ def ship_results(root: Path, *, preset: str, destination: Path, figures: Path) -
     Args:
         root: folder that holds its results/ and figures/.
         preset: of the batch.
-        destination: gets config, manifest and metrics of every run, the tables, and the exhibits' manifests.
+        destination: gets config, manifest and metrics of every run, executed notebooks with small pictures, the
+            tables, and the exhibits' manifests.
         figures: gets every figure, at most `FIGURE_WIDTH` wide, as JPEG.
 
     Returns:
@@ -44,8 +53,28 @@ def ship_results(root: Path, *, preset: str, destination: Path, figures: Path) -
             written.append(_write(target, json.dumps(cleaned(json.loads(manifest.read_text())), indent=2) + "\n"))
     for pattern in ("*/*/seed*/config.json", "*/*/seed*/metrics.json", "tables/*.csv", "tables/*.md"):
         written += [_write(place / path.relative_to(batch), path.read_text()) for path in batch.glob(pattern)]
+    for path in (path for pattern in _NOTEBOOKS for path in batch.glob(pattern) if not path.stem.endswith(".error")):
+        written.append(_write(place / path.relative_to(batch), light_notebook(path, root)))
     written += [_shrink(path, figures / f"{path.stem}.jpg") for path in sorted(drawn.glob("figure_*.png"))]
     return written
+
+
+def light_notebook(path: Path, root: Path) -> str:
+    """An executed notebook with small pictures and without paths of the machine it ran on.
+
+    Args:
+        path: the executed copy.
+        root: the folder that held its results/, which becomes ".".
+    """
+    notebook = nbformat.read(path, as_version=4)
+    record = notebook.metadata.get("papermill", {})
+    kept = ("parameters", "start_time", "duration")
+    notebook.metadata["papermill"] = {key: record[key] for key in kept if key in record}
+    for data in (output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])):
+        if "image/png" in data:
+            picture = io.BytesIO(base64.b64decode(data.pop("image/png")))
+            data["image/jpeg"] = base64.b64encode(_jpeg(picture, NOTEBOOK_WIDTH)).decode()
+    return str(nbformat.writes(notebook)).replace(str(root.resolve()), ".") + "\n"
 
 
 def results_block(place: Path, figures: str) -> str:
@@ -92,8 +121,14 @@ def _write(path: Path, text: str) -> Path:
 
 
 def _shrink(path: Path, target: Path) -> Path:
-    picture = Image.open(path).convert("RGB")
-    picture.thumbnail((FIGURE_WIDTH, picture.height), Image.Resampling.LANCZOS)
     with write_atomic(target, "wb") as file:
-        picture.save(file, "JPEG", quality=90, subsampling=0)
+        file.write(_jpeg(path, FIGURE_WIDTH))
     return target
+
+
+def _jpeg(picture: Path | io.BytesIO, width: int) -> bytes:
+    """The picture, at most so many pixels wide."""
+    image, written = Image.open(picture).convert("RGB"), io.BytesIO()
+    image.thumbnail((width, image.height), Image.Resampling.LANCZOS)
+    image.save(written, "JPEG", quality=90, subsampling=0)
+    return written.getvalue()

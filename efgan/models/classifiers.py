@@ -1,4 +1,4 @@
-"""The judges' networks: an expression classifier and an Action Unit estimator on one residual backbone.
+"""The judges' networks: expression classifier, Action Unit estimator and identity classifier on one residual backbone.
 
 `resnet18` has torchvision's layer list and weight names (He et al. 2016), without needing torchvision;
 `small` is the same block in a shallow net for 64-px faces, for machines without a GPU. The paper names no
@@ -111,6 +111,20 @@ class AUEstimator(nn.Module):
         return torch.sigmoid(self.backbone(images))
 
 
+class IdentityClassifier(nn.Module):
+    """Images B×3×S×S in [-1, 1] to logits B×K over the K people of the training faces.
+
+    How much somebody resembles each of the people it knows also describes people it never saw (our decision).
+    """
+
+    def __init__(self, backbone: str, people: int) -> None:
+        super().__init__()
+        self.backbone = _build_backbone(backbone, people)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.backbone(images)
+
+
 def estimator_name(*, synthetic: bool) -> str:
     """What the AU estimator is called wherever its output is shown: it is not OpenFace."""
     return f"efgan's AU estimator ({'synthetic' if synthetic else 'OpenFace'}-trained)"
@@ -128,3 +142,10 @@ def build_au_estimator(config: EvalConfig, *, seed: int = 0) -> AUEstimator:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return AUEstimator(config.classifier)
+
+
+def build_identity_classifier(config: EvalConfig, people: int, *, seed: int = 0) -> IdentityClassifier:
+    """An untrained identity classifier; the same weights for the same seed, on any device."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return IdentityClassifier(config.classifier, people)
