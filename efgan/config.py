@@ -94,6 +94,7 @@ class LossWeights:
     lambda_cond_critic: float = 160.0  # the same for the critic on real faces; GANimation uses one value for both
     lambda_cont: float = 10.0  # λ2, L1 of the cycle; GANimation
     lambda_cont_cascade: float = 10.0  # λ2 of each stage of a cascade, whose edits add up; our decision
+    lambda_chroma: float = 0.0  # squared change of hue by methods with attention, beside λ2; our decision
     lambda_attn: float = 0.1  # λ3, mean attention; GANimation's weight
     lambda_floor: float = 0.0  # what a branch's mean attention lacks of `losses.LEAST_ATTENTION`; our decision
     lambda_interp: float = 1.0  # λ4, Interpolator; our decision
@@ -271,8 +272,8 @@ _SMALL_MODEL = ModelConfig(width=24, local_width=16, blocks=3, refiner_width=16,
 _SMALL_TRAIN = TrainConfig(
     iterations=700, cascade_iterations=150, batch_size=8, cascade_batch_size=8, n_critic=2, critic_warmup=400,
     interpolator_iterations=1_000, sample_every=500, checkpoint_every=100, target_noise=0.0,
-    loss=LossWeights(lambda_cond=20.0, lambda_cont_cascade=30.0, lambda_attn=0.03, lambda_tv=3e-5, lambda_floor=3.0,
-                     lambda_sens=0.125),
+    loss=LossWeights(lambda_cond=20.0, lambda_cont_cascade=30.0, lambda_chroma=50.0, lambda_attn=0.03, lambda_tv=3e-5,
+                     lambda_floor=3.0, lambda_sens=0.125),
     optim=OptimConfig(learning_rate=5e-4, ema=0.99),
 )  # fmt: skip
 _SMALL_EVAL = EvalConfig(classifier="small", classifier_epochs=25, classifier_seeds=1, estimator_epochs=40,

@@ -117,6 +117,15 @@ def test_attention_loss_sums_the_branches():
     assert losses.compute_attention_loss(maps).item() == 0.75
 
 
+def test_chroma_loss_ignores_light_and_counts_hue():
+    """Grey changes cost nothing; one more of red costs (1² + 0.5²) / 2, and of blue 1² / 2."""
+    face = torch.rand(2, 3, 8, 8)
+    change = {"grey": (0.3, 0.3, 0.3), "red": (1.0, 0.0, 0.0), "blue": (0.0, 0.0, 1.0)}
+    costs = {name: losses.compute_chroma_loss(face + torch.tensor(rgb)[:, None, None], face).item()
+             for name, rgb in change.items()}  # fmt: skip
+    assert costs == pytest.approx({"grey": 0.0, "red": 0.625, "blue": 0.5}, abs=1e-6)
+
+
 def test_attention_floor_counts_what_each_branch_lacks():
     """a ln(a/ā) below a = 0.02, which is nearly a − ā close to it; nothing above."""
     for mean, lack in ((0.01, 0.02 * math.log(2)), (0.019, 0.001), (0.02, 0.0), (0.5, 0.0)):

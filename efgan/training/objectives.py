@@ -109,18 +109,19 @@ class Objective:
                 "adv": losses.compute_adversarial_loss(scores),
                 "cond": self.label_loss(labels, condition, self.weights.lambda_cond),
                 "cont": lambda_cont * losses.compute_content_loss(cycle.image, before.detach()),
-                **self._attention_terms(stage_edit, cycle, attention_weight),
+                **self._attention_terms(before.detach(), stage_edit, cycle, attention_weight),
             }
             terms = {name: terms.get(name, 0.0) + value for name, value in stage_terms.items()}
             before, before_condition = stage_edit.image, condition
         return terms
 
-    def _attention_terms(self, edit: Edit, cycle: Edit, attention_weight: float) -> Terms:
+    def _attention_terms(self, source: Tensor, edit: Edit, cycle: Edit, attention_weight: float) -> Terms:
         maps = [*edit.attentions.values(), *cycle.attentions.values()]
         if not maps:
             return {}
         penalised = [1 - m for m in maps] if self.keep_source else maps
         return {
+            "chroma": self.weights.lambda_chroma * losses.compute_chroma_loss(edit.image, source),
             "attn": self.weights.lambda_attn * attention_weight * losses.compute_attention_loss(penalised),
             "floor": self.weights.lambda_floor * losses.compute_attention_floor(maps),
             "tv": self.weights.lambda_tv * attention_weight * losses.compute_total_variation(maps),
