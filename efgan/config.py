@@ -160,7 +160,7 @@ class EvalConfig:
     classifier: str = "resnet18"  # expression classifier: resnet18 | small; the paper names none
     classifier_epochs: int = 60  # our decision
     classifier_seeds: int = 5  # classifiers per accuracy, averaged; our decision
-    estimator_epochs: int = 60  # AU estimator and identity classifier; our decision
+    estimator_epochs: int = 60  # AU estimator; our decision
     targets: str = "same_identity"  # AUs of an edit: same_identity | class_mean | prototype; the paper is silent
     max_pairs: int | None = None  # limit on the edited test pairs; None = all
     frechet_pairs: int | None = None  # limit on the pairs of the Fréchet distance and KID; None = all

@@ -15,6 +15,7 @@ from efgan.errors import UserError
 from efgan.experiments import EXPERIMENTS, datasets_of, role_of, run_folder
 from efgan.monitor import Monitor, bar, duration, job_line
 from efgan.paper import EXHIBITS
+from efgan.runner import run_notebook
 
 PROFILE = SNAKEFILE.parent / "workflow" / "profiles" / "slurm"
 RUNS = [
@@ -68,7 +69,7 @@ def test_real_data_has_the_same_jobs_and_affectnet_is_checked_too(tmp_path):
 def test_the_whole_batch_on_photographs(tmp_path, monkeypatch):
     """Trees in RaFD's, CFEED's and AffectNet's own form, with OpenFace CSVs, to a finished report by one call.
 
-    Nothing is left to do afterwards. Nothing is called synthetic.
+    Nothing is left to do afterwards. Nothing is called synthetic. The claims can be judged on it.
     """
     write_rafd(tmp_path / "faces" / "rafd")
     write_cfeed(tmp_path / "faces" / "cfeed")
@@ -87,6 +88,9 @@ def test_the_whole_batch_on_photographs(tmp_path, monkeypatch):
     figures = tmp_path / "figures" / "real" / "smoke"
     assert {path.stem for path in figures.glob("*.png")} == {n for n, e in EXHIBITS.items() if e.kind == "figure"}
     assert planned(dry_run(batch)) == Counter()
+    claims = run_notebook("reference_claims", {"root": str(tmp_path), "family": "real", "preset": "smoke", "limit": 24},
+                          tmp_path / "claims.ipynb")  # fmt: skip
+    assert claims.read_text().count('"image/png"') == 6, "each claim with its pictures"
 
 
 def test_a_cascade_waits_for_the_run_it_starts_from(tmp_path):

@@ -106,8 +106,9 @@ def train_judges(
         seed=seed, device=device, description="AU estimator", for_photos=True)  # fmt: skip
     people, person = faces.identity[split.train].unique(return_inverse=True)
     identity = build_identity_classifier(config, len(people), seed=seed)
+    epochs = config.classifier_epochs * max(1, LEAST_EPOCH / len(split.train))
     fit(identity, faces.images[split.train], person, smoothed_cross_entropy, epochs=epochs, seed=seed, device=device,
-        description="identity classifier", for_photos=True)  # fmt: skip
+        description="identity classifier")  # fmt: skip
     judges = Judges(
         classes=faces.evaluated, classifiers=tuple(classifiers), au_estimator=estimator, identity_classifier=identity,
         reference=reference, reference_features=reference_features, seed=seed,

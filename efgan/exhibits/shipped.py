@@ -51,7 +51,7 @@ def ship_results(root: Path, *, preset: str, destination: Path, figures: Path) -
         target = place / manifest.relative_to(batch)
         if not (target.parent / WEIGHTS).exists():  # else it tells of the shipped ones
             written.append(_write(target, json.dumps(cleaned(json.loads(manifest.read_text())), indent=2) + "\n"))
-    for pattern in ("*/*/seed*/config.json", "*/*/seed*/metrics.json", "tables/*.csv", "tables/*.md"):
+    for pattern in ("*/*/seed*/config.json", "*/*/seed*/metrics.json", "tables/*.csv", "tables/*.md", "claims.csv"):
         written += [_write(place / path.relative_to(batch), path.read_text()) for path in batch.glob(pattern)]
     for path in (path for pattern in _NOTEBOOKS for path in batch.glob(pattern) if not path.stem.endswith(".error")):
         written.append(_write(place / path.relative_to(batch), light_notebook(path, root)))
