@@ -3,6 +3,7 @@
 Which numbers decide a claim is our decision; the paper states them in words (abstract, 3.1, 3.2, 4.3-4.5).
 """
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -273,7 +274,7 @@ def claim_figure(claim: Claim) -> Figure:
             axes.plot([low, high], [row, row], color=colour, lw=2.5)
             axes.plot(comparison.difference, row, "o", color=colour, ms=6)
         axes.axvline(0, color="#333333", lw=0.8)
-        axes.set_yticks(range(len(claim.comparisons)), [c.what for c in claim.comparisons])
+        axes.set_yticks(range(len(claim.comparisons)), [textwrap.fill(c.what, 44) for c in claim.comparisons])
         axes.set_ylim(len(claim.comparisons) - 0.5, -0.5)
         axes.set_xlabel("difference (right of zero: as the paper claims; bar: 95 % interval)")
         axes.set_title(f"Here: {claim.verdict}", loc="left")
