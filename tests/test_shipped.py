@@ -101,15 +101,18 @@ def test_an_unfinished_batch_is_refused(batch):
 
 def test_the_readme_shows_tables_and_figures_of_what_was_shipped(batch):
     """Between its markers; what stands around them stays; written twice it is the same; no note is said twice."""
+    claims = "claim,what,verdict\ncascade,PSNR,does not hold\ncascade,G,does not hold\nR+G,accuracy,holds\n"
+    (batch / "results/synthetic/smoke/claims.csv").write_text(claims)
     ship(batch)
     readme = batch / "README.md"
-    readme.write_text(f"# Title\n{BEGIN}\nold\n{END}\nend\n")
+    readme.write_text(f"# Title\n{BEGIN}\nformer\n{END}\nend\n")
     for _ in range(2):
         write_block(readme, results_block(batch / "ref/synthetic/smoke", "figs"))
         text = readme.read_text()
-        assert text.startswith("# Title\n") and text.endswith("\nend\n") and "old" not in text
+        assert text.startswith("# Title\n") and text.endswith("\nend\n") and "former" not in text
         assert "preset `smoke`, commit `c0ffee`" in text and text.count("Table 2.") == 1
         assert text.count("- Copy control:") == 1
+        assert text.count("| cascade | does not hold |") == 1 and "| R+G | holds |" in text
         assert all(f"(figs/figure_{k}.jpg)" in text for k in range(1, 9))
     readme.write_text("# Title\n")
     with pytest.raises(UserError, match="no place for the results"):

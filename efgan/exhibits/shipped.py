@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 from PIL import Image
 
 from efgan.editing.reference import cleaned
@@ -78,7 +79,7 @@ def light_notebook(path: Path, root: Path) -> str:
 
 
 def results_block(place: Path, figures: str) -> str:
-    """The README's part about the shipped batch, in Markdown: Figure 5, the tables, all other figures folded away.
+    """The README's part about the shipped batch, in Markdown: Figure 5, tables, claims, other figures folded away.
 
     Args:
         place: the shipped batch, e.g. results/reference/synthetic/mini.
@@ -97,8 +98,23 @@ def results_block(place: Path, figures: str) -> str:
     return "\n\n".join([
         f"Embedded synthetic faces, preset `{place.name}`, commit `{record['git']['commit'][:7]}`; every number is "
         "computed, from the runs whose manifests are in `results/reference/`.",
-        first, *tables, "<details><summary>All other figures</summary>", *pictures.values(), "</details>",
+        first, *tables, *_claims(place),
+        "<details><summary>All other figures</summary>", *pictures.values(), "</details>",
     ])  # fmt: skip
+
+
+def _claims(place: Path) -> list[str]:
+    """The verdicts of `reference_claims` and where its executed copy is; nothing if it was not run."""
+    if not (place / "claims.csv").is_file():
+        return []
+    rows = pd.read_csv(place / "claims.csv").drop_duplicates("claim")
+    lines = [f"| {claim} | {verdict} |" for claim, verdict in zip(rows["claim"], rows["verdict"], strict=True)]
+    notebook = Path(*place.parts[-4:], "notebooks", "reference_claims.ipynb").as_posix()
+    return [
+        "**Do the paper's claims hold here?** Paired differences over the same edits, 95 % intervals over test "
+        f"people, and pictures: [executed notebook]({notebook}).",
+        "\n".join(["| claim | here |", "|---|---|", *lines]),
+    ]
 
 
 def write_block(readme: Path, block: str) -> Path:
