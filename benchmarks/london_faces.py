@@ -127,14 +127,17 @@ def mouth_width(landmarks: np.ndarray) -> float:
 
 
 def score(editor: Editor, people: Sequence[Person], tested: Sequence[Person], out: Path) -> pd.DataFrame:
-    """One row per tested person and edit: the preset "happy", the AUs of the person's own smile, and two controls."""
+    """One row per tested person and edit: "happy" as strong as usual and as the FACS prototype (AU12 = 3 of 5), the AUs
+    of the person's own smile, and two controls.
+    """
     describe = Descriptor()
     known = {person.name: describe(person.photos[0], person.landmarks[0]) for person in people}
     rows, strips = [], []
     for person in track(tested, description="editing"):
         neutral, smiling = person.photos
         own = dict(zip(AU_NAMES, person.aus[1].tolist(), strict=True))
-        requests = {"happy": {"expression": "happy"}, "own smile": {"aus": own}}
+        requests = {"happy": {"expression": "happy"}, "happy, prototype": {"expression": "happy", "intensity": 1.0},
+                    "own smile": {"aus": own}}  # fmt: skip
         known_aus = {"source_aus": person.aus[0], "landmarks": [person.landmarks[0]]}
         edits = {name: edit_photo(editor, neutral, **known_aus, **request).image for name, request in requests.items()}
         pictures = {"neutral photo": neutral, **edits, "smiling photo": smiling}

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from fake_photos import write_affectnet, write_cfeed, write_rafd
@@ -88,9 +89,10 @@ def test_the_whole_batch_on_photographs(tmp_path, monkeypatch):
     figures = tmp_path / "figures" / "real" / "smoke"
     assert {path.stem for path in figures.glob("*.png")} == {n for n, e in EXHIBITS.items() if e.kind == "figure"}
     assert planned(dry_run(batch)) == Counter()
-    claims = run_notebook("reference_claims", {"root": str(tmp_path), "family": "real", "preset": "smoke", "limit": 24},
-                          tmp_path / "claims.ipynb")  # fmt: skip
-    assert claims.read_text().count('"image/png"') == 6, "each claim with its pictures"
+    parameters = {"root": str(tmp_path), "family": "real", "preset": "smoke", "limit": 24}
+    claims = nbformat.read(run_notebook("reference_claims", parameters, tmp_path / "claims.ipynb"), as_version=4)
+    outputs = [output for cell in claims.cells for output in cell.get("outputs", [])]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 6, "each claim with its pictures"
 
 
 def test_a_cascade_waits_for_the_run_it_starts_from(tmp_path):
