@@ -1,6 +1,6 @@
 """How do edits look on real people? Neutral → smiling on the London Set, before and after fine-tuning.
 
-    python benchmarks/london_faces.py DIR RUN --out OUT [--iterations 200]
+    python benchmarks/london_faces.py DIR RUN --out OUT [--iterations 75]
 
 DIR holds `NNN_neutral.jpg` and `NNN_smiling.jpg` (DeBruine & Jones, doi 10.6084/m9.figshare.5047666, CC BY 4.0). RUN is
 a trained cascade with `controls` beside it. A quarter of the people is never trained on; all numbers are theirs. AUs
@@ -23,13 +23,13 @@ from skimage.metrics import structural_similarity
 
 from efgan.config import RunConfig
 from efgan.data import load_faces
-from efgan.data.action_units import AU_NAMES, MAX_INTENSITY
+from efgan.data.action_units import AU_NAMES, MAX_INTENSITY, prototype_aus
 from efgan.data.crop import align_face, read_photo
 from efgan.data.faces import FaceSet, join_faces
 from efgan.data.landmarks import detect_landmarks
 from efgan.editing.editor import Editor, load_editor
 from efgan.editing.own_aus import estimate_aus
-from efgan.editing.wild import edit_photo
+from efgan.editing.wild import MAX_PROTOTYPE, edit_photo
 from efgan.errors import UserError
 from efgan.progress import track
 from efgan.training.run import CRITIC, WEIGHTS, train_faces
@@ -38,6 +38,10 @@ CROPS = 6  # of each training photo, slightly moved; our decision
 JITTER = 0.02  # of the face's size; standard deviation of a crop's shift, turn and scale
 SYNTHETIC_SHARE = 1.0  # embedded faces per training crop, so that all AUs stay alive; our decision
 EXPRESSIONS = ("neutral", "happy")
+SMILE = {  # of "happy" at its strongest, 0-5
+    code: min(MAX_INTENSITY * MAX_PROTOTYPE * float(value), MAX_INTENSITY)
+    for code, value in zip(AU_NAMES, prototype_aus("happy"), strict=True) if value
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +131,8 @@ def mouth_width(landmarks: np.ndarray) -> float:
 
 
 def score(editor: Editor, people: Sequence[Person], tested: Sequence[Person], out: Path) -> pd.DataFrame:
-    """One row per tested person and edit: "happy" as strong as usual and as the FACS prototype (AU12 = 3 of 5), the AUs
-    of the person's own smile, and two controls.
+    """One row per tested person and edit: the preset "happy" and its FACS prototype (AU12 = 3 of 5), AUs 6, 12 and 25
+    alone at their strongest, the AUs of the person's own smile, and two controls.
     """
     describe = Descriptor()
     known = {person.name: describe(person.photos[0], person.landmarks[0]) for person in people}
@@ -137,7 +141,7 @@ def score(editor: Editor, people: Sequence[Person], tested: Sequence[Person], ou
         neutral, smiling = person.photos
         own = dict(zip(AU_NAMES, person.aus[1].tolist(), strict=True))
         requests = {"happy": {"expression": "happy"}, "happy, prototype": {"expression": "happy", "intensity": 1.0},
-                    "own smile": {"aus": own}}  # fmt: skip
+                    "smile alone": {"aus": SMILE}, "own smile": {"aus": own}}  # fmt: skip
         known_aus = {"source_aus": person.aus[0], "landmarks": [person.landmarks[0]]}
         edits = {name: edit_photo(editor, neutral, **known_aus, **request).image for name, request in requests.items()}
         pictures = {"neutral photo": neutral, **edits, "smiling photo": smiling}
