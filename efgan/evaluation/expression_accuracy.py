@@ -17,7 +17,7 @@ from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
 from efgan.config import EvalConfig
-from efgan.models.classifiers import ExpressionClassifier, build_classifier
+from efgan.models.classifiers import FaceClassifier, build_classifier
 from efgan.training.supervised import fit, predict, smoothed_cross_entropy
 
 BATCH_SIZE = 32
@@ -67,7 +67,7 @@ def train_classifiers(
     images: Tensor, labels: Tensor, config: EvalConfig, *, classes: int, seed: int,
     real_count: int | None = None, device: torch.device | None = None,
     description: str = "expression classifier",
-) -> list[ExpressionClassifier]:  # fmt: skip
+) -> list[FaceClassifier]:  # fmt: skip
     """Trains `config.classifier_seeds` classifiers with different seeds.
 
     Args:

@@ -25,11 +25,9 @@ from efgan.evaluation.features import compute_features
 from efgan.evaluation.protocol import class_labels, evaluated_rows
 from efgan.models.classifiers import (
     AUEstimator,
-    ExpressionClassifier,
-    IdentityClassifier,
+    FaceClassifier,
     build_au_estimator,
     build_classifier,
-    build_identity_classifier,
 )
 from efgan.provenance import write_atomic
 from efgan.training.precision import pick_device
@@ -53,9 +51,9 @@ class Judges:
     """
 
     classes: tuple[str, ...]
-    classifiers: tuple[ExpressionClassifier, ...]
+    classifiers: tuple[FaceClassifier, ...]
     au_estimator: AUEstimator
-    identity_classifier: IdentityClassifier
+    identity_classifier: FaceClassifier
     reference: Tensor
     reference_features: Tensor
     seed: int
@@ -101,12 +99,13 @@ def train_judges(
         faces.images[rows], labels, config, classes=len(faces.evaluated), seed=seed, device=device
     )
     estimator = build_au_estimator(config, seed=seed)
-    epochs = config.estimator_epochs * max(1, LEAST_EPOCH / len(split.train))
+    stretch = max(1, LEAST_EPOCH / len(split.train))  # small sets get as many updates
+    epochs = config.estimator_epochs * stretch
     fit(estimator, faces.images[split.train], faces.aus[split.train], F.binary_cross_entropy, epochs=epochs,
         seed=seed, device=device, description="AU estimator", for_photos=True)  # fmt: skip
     people, person = faces.identity[split.train].unique(return_inverse=True)
-    identity = build_identity_classifier(config, len(people), seed=seed)
-    epochs = config.classifier_epochs * max(1, LEAST_EPOCH / len(split.train))
+    identity = build_classifier(config, len(people), seed=seed)
+    epochs = config.classifier_epochs * stretch
     fit(identity, faces.images[split.train], person, smoothed_cross_entropy, epochs=epochs, seed=seed, device=device,
         description="identity classifier")  # fmt: skip
     judges = Judges(
@@ -138,7 +137,7 @@ def load_judges(
             for k in range(config.classifier_seeds)
         )
         estimator = load_net(build_au_estimator(config), folder / "au_estimator.safetensors", device)
-        identity = build_identity_classifier(config, len(faces.identity[split.train].unique()))
+        identity = build_classifier(config, len(faces.identity[split.train].unique()))
         load_net(identity, folder / "identity_classifier.safetensors", device)
         features = load_file(folder / "reference_features.safetensors")["features"]
     except FileNotFoundError as error:

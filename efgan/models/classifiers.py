@@ -89,8 +89,11 @@ def _build_backbone(name: str, outputs: int) -> nn.Module:
     return ResNet18(outputs) if name == "resnet18" else SmallNet(outputs)
 
 
-class ExpressionClassifier(nn.Module):
-    """Images B×3×S×S in [-1, 1] to logits B×K over the evaluated expressions."""
+class FaceClassifier(nn.Module):
+    """Images B×3×S×S in [-1, 1] to logits B×K, over the evaluated expressions or over the training people.
+
+    How much somebody resembles each of the people it knows also describes people it never saw (our decision).
+    """
 
     def __init__(self, backbone: str, num_classes: int) -> None:
         super().__init__()
@@ -111,30 +114,16 @@ class AUEstimator(nn.Module):
         return torch.sigmoid(self.backbone(images))
 
 
-class IdentityClassifier(nn.Module):
-    """Images B×3×S×S in [-1, 1] to logits B×K over the K people of the training faces.
-
-    How much somebody resembles each of the people it knows also describes people it never saw (our decision).
-    """
-
-    def __init__(self, backbone: str, people: int) -> None:
-        super().__init__()
-        self.backbone = _build_backbone(backbone, people)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.backbone(images)
-
-
 def estimator_name(*, synthetic: bool) -> str:
     """What the AU estimator is called wherever its output is shown: it is not OpenFace."""
     return f"efgan's AU estimator ({'synthetic' if synthetic else 'OpenFace'}-trained)"
 
 
-def build_classifier(config: EvalConfig, num_classes: int, *, seed: int = 0) -> ExpressionClassifier:
-    """An untrained expression classifier; the same weights for the same seed, on any device."""
+def build_classifier(config: EvalConfig, num_classes: int, *, seed: int = 0) -> FaceClassifier:
+    """An untrained classifier of expressions or people; the same weights for the same seed, on any device."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return ExpressionClassifier(config.classifier, num_classes)
+        return FaceClassifier(config.classifier, num_classes)
 
 
 def build_au_estimator(config: EvalConfig, *, seed: int = 0) -> AUEstimator:
@@ -142,10 +131,3 @@ def build_au_estimator(config: EvalConfig, *, seed: int = 0) -> AUEstimator:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return AUEstimator(config.classifier)
-
-
-def build_identity_classifier(config: EvalConfig, people: int, *, seed: int = 0) -> IdentityClassifier:
-    """An untrained identity classifier; the same weights for the same seed, on any device."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return IdentityClassifier(config.classifier, people)
