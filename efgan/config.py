@@ -76,6 +76,7 @@ class ModelConfig:
     refiner_residual: bool = True  # Refiner starts as the mean of its two inputs; our decision
     critic_width: int = 64  # channels after the critic's first convolution; 64 = GANimation
     critic_max_width: int = 2048  # 2048 = GANimation at 128 px
+    critic_fine_layer: int = 0  # convolutions before the critic's second, finer patch head; 0 = no such head
     stages: int = 3  # N, paper
     eyes_with_brows: bool = False  # centre the eyes' focus on eyes and brows; paper names the eyes only
 
@@ -83,7 +84,8 @@ class ModelConfig:
         for f in fields(self):
             value = getattr(self, f.name)
             if f.type is int:
-                _require(value >= 1, f.name, value, "a positive number")
+                least = 0 if f.name == "critic_fine_layer" else 1
+                _require(value >= least, f.name, value, f"{least} or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,11 +304,14 @@ PRESETS: dict[str, Preset] = {
     # hours: what the machine at hand can do
     "long": Preset(
         rafd=DataConfig(image_size=64, random_aus=24),
-        cfeed=DataConfig(image_size=64, random_aus=8),
+        cfeed=DataConfig(image_size=64, identities=120, random_aus=8),
         joint=DataConfig(image_size=64, random_aus=8),
-        model=_SMALL_MODEL,
-        train=replace(_SMALL_TRAIN, iterations=3_000, cascade_iterations=500, interpolator_iterations=5_000,
-                      optim=replace(_SMALL_TRAIN.optim, ema=0.995)),
+        model=replace(_SMALL_MODEL, critic_fine_layer=3),
+        train=replace(
+            _SMALL_TRAIN, iterations=1_800, cascade_iterations=300, interpolator_iterations=5_000,
+            loss=replace(_SMALL_TRAIN.loss, lambda_cond=16.0, lambda_cont_cascade=25.0, lambda_chroma=30.0),
+            optim=replace(_SMALL_TRAIN.optim, ema=0.995),
+        ),
         evaluation=replace(_SMALL_EVAL, classifier_seeds=3, max_pairs=None),
     ),
     # the paper's size, for a GPU

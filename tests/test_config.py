@@ -39,7 +39,7 @@ def test_damaged_json_is_refused():
         (DataConfig, {"dataset": "celeba"}, "synthetic_rafd"),
         (DataConfig, {"split": "random"}, "identity, image"),
         (DataConfig, {"test_fraction": 1.5}, "between 0 and 1"),
-        (ModelConfig, {"width": 0}, "positive"),
+        (ModelConfig, {"width": 0}, "1 or more"),
         (TrainConfig, {"precision": "fp16"}, "bf16"),
         (EvalConfig, {"extractor": "vgg"}, "efficientnet-lite0"),
     ],

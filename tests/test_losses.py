@@ -22,11 +22,11 @@ def double_backward_penalty(
     return ((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()
 
 
-@pytest.mark.parametrize("size", [64, 128])
-def test_first_order_penalty_equals_double_backward(size):
-    """Value and every parameter gradient agree to 1e-5 in float64."""
+@pytest.mark.parametrize(("size", "fine_layer"), [(64, 0), (128, 0), (64, 3), (96, 2)])
+def test_first_order_penalty_equals_double_backward(size, fine_layer):
+    """Value and every parameter gradient agree to 1e-5 in float64, with and without a second patch head."""
     torch.manual_seed(0)
-    critic = Critic(size, 8, 64, 17).double()
+    critic = Critic(size, 8, 64, 17, fine_layer).double()
     for parameter in critic.parameters():
         torch.nn.init.normal_(parameter, 0, 0.1)
     real, edited = torch.rand(2, 3, 3, size, size, dtype=torch.double) * 2 - 1

@@ -69,6 +69,22 @@ def test_critic_has_the_published_layers():
     assert scores.shape == (1, 1, 2, 2) and aus.shape == (1, 17)
 
 
+def test_fine_patches_count_as_much_as_the_whole_face():
+    """With a second patch head the mean score is the mean of both heads' means; the labels are as without."""
+    torch.manual_seed(0)
+    plain, fine = Critic(64, 4, 16, 17), Critic(64, 4, 16, 17, fine_layer=3)
+    fine.load_state_dict(plain.state_dict(), strict=False)
+    images = torch.rand(2, 3, 64, 64)
+    hidden = images
+    for conv in fine.convs[:3]:
+        hidden = F.leaky_relu(conv(hidden), 0.01)
+    patches = fine.fine_head(hidden)
+    assert patches.shape == (2, 1, 8, 8)
+    expected = (plain(images)[0].mean((1, 2, 3)) + patches.mean((1, 2, 3))) / 2
+    torch.testing.assert_close(fine(images)[0].mean((1, 2, 3)), expected)
+    torch.testing.assert_close(fine(images)[1], plain(images)[1])
+
+
 def test_full_size_parameter_counts():
     """EF-GAN is four branches and a Refiner; the cascade three of them and the Interpolator."""
     single = parameters(build("local_focus", ModelConfig()))

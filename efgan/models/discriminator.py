@@ -48,11 +48,13 @@ class Critic(nn.Module):
         width: channels after the first convolution, doubled by each further one.
         max_width: upper bound of the channels.
         outputs: length of the label head: 17 AUs, or the classes for StarGAN.
+        fine_layer: how many convolutions a second patch head sees; 0 for none. The patches of the first see
+            the whole face, those of the second, after three convolutions, 22 × 22 pixels.
 
     Source: GANimation's and StarGAN's discriminator (the paper defers its own: our decision).
     """
 
-    def __init__(self, image_size: int, width: int, max_width: int, outputs: int) -> None:
+    def __init__(self, image_size: int, width: int, max_width: int, outputs: int, fine_layer: int = 0) -> None:
         super().__init__()
         factors_of_two = (image_size & -image_size).bit_length() - 1
         depth = min(int(math.log2(image_size)) - 1, factors_of_two)
@@ -60,16 +62,26 @@ class Critic(nn.Module):
         self.convs = nn.ModuleList(StridedConv(a, b) for a, b in pairwise(channels))
         self.patch_head = nn.Conv2d(channels[-1], 1, 3, padding=1, bias=False)
         self.label_head = nn.Conv2d(channels[-1], outputs, image_size // 2**depth, bias=False)
+        self.fine_layer = fine_layer
+        self.fine_head = nn.Conv2d(channels[fine_layer], 1, 3, padding=1, bias=False) if fine_layer else None
         self.bf16 = False
         initialise(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Args: images B×3×S×S. Returns patch scores B×1×h×w and labels B×outputs (AUs or logits)."""
+        """Patch scores B×1×h×w and labels B×outputs (AUs or logits) of images B×3×S×S.
+
+        With a fine head each patch's score is the mean of its own and of the fine ones within it.
+        """
         dtype = images.dtype
+        fine = None
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            for conv in self.convs:
+            for layer, conv in enumerate(self.convs, 1):
                 images = F.leaky_relu(conv(images), _SLOPE)
+                if self.fine_head is not None and layer == self.fine_layer:
+                    fine = self.fine_head(images)
             scores, labels = self.patch_head(images), self.label_head(images).flatten(1)
+            if fine is not None:
+                scores = (scores + F.adaptive_avg_pool2d(fine, scores.shape[2:])) / 2
         return scores.to(dtype), labels.to(dtype)
 
     def input_gradient(self, images: Tensor, direction: Tensor | None = None) -> Tensor:
@@ -93,11 +105,16 @@ class Critic(nn.Module):
                 hidden = hidden * slopes[-1]
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
             if direction is None:
-                ones = hidden.new_ones(len(images), 1, *hidden.shape[2:])
+                ones = torch.full_like(hidden[:, :1], 1.0 if self.fine_head is None else 0.5)
                 gradient = F.conv_transpose2d(ones, self.patch_head.weight, padding=1)
             else:
                 gradient = F.conv_transpose2d(direction[:, :, None, None], self.label_head.weight)
-            for conv, slope in zip(reversed(self.convs), reversed(slopes), strict=True):
+            for layer in range(len(self.convs), 0, -1):
+                slope, conv = slopes[layer - 1], self.convs[layer - 1]
                 assert isinstance(conv, StridedConv)
+                if direction is None and self.fine_head is not None and layer == self.fine_layer:
+                    share = hidden[0, 0].numel() / slope[0, 0].numel() / 2  # of a fine patch in the summed scores
+                    ones = torch.full_like(slope[:, :1], share)
+                    gradient = gradient + F.conv_transpose2d(ones, self.fine_head.weight, padding=1)
                 gradient = conv.adjoint(gradient * slope)
         return gradient.to(images.dtype)

@@ -234,9 +234,10 @@ def _build_trainer(
     ).to(device)
     objective = build_objective(config.experiment, train.loss, num_classes)
     outputs = num_classes if objective.num_classes else faces.aus.shape[1]
-    critic = Critic(config.data.image_size, config.model.critic_width, config.model.critic_max_width, outputs).to(
-        device
-    )
+    critic = Critic(
+        config.data.image_size, config.model.critic_width, config.model.critic_max_width, outputs,
+        config.model.critic_fine_layer,
+    ).to(device)  # fmt: skip
     batch_size, iterations, learning_rate = train.batch_size, train.iterations, train.optim.learning_rate
     critic_warmup = train.critic_warmup
     if isinstance(generator, CascadeEFGAN):
