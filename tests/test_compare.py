@@ -93,6 +93,10 @@ def test_bad_folders_are_refused_in_words(tmp_path):
     (bad / "mini/synthetic_rafd/baseline/seed0/metrics.json").write_text("{")
     with pytest.raises(UserError, match="damaged"):
         compare_results(good, bad)
+    for folder in (good, bad):
+        (folder / "mini/synthetic_rafd/baseline/seed0/config.json").write_text("{")
+    with pytest.raises(UserError, match="config.json is damaged"):
+        differing_settings(good, bad)
 
 
 def test_the_command_speaks_exhibit_by_exhibit_and_fails_on_a_difference(tmp_path):

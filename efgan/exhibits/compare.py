@@ -75,6 +75,9 @@ def differing_settings(first: Path, second: Path) -> list[str]:
     Returns:
         One line per setting and pair of values, "train.iterations: 700 against 3000 (8 runs)"; runs without
         config.json and where photos lie do not count.
+
+    Raises:
+        UserError: a damaged config.json.
     """
     ours, theirs = ({path.parts[-4:]: _settings(path) for path in folder.resolve().glob("**/seed*/config.json")}
                     for folder in (first, second))  # fmt: skip
@@ -87,9 +90,16 @@ def differing_settings(first: Path, second: Path) -> list[str]:
     return [f"{line} ({count} runs)" for line, count in sorted(found.items())]
 
 
+def _read(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged ({error}): {remedy}") from error
+
+
 def _settings(path: Path) -> dict[str, Any]:
     """A run's settings by dotted name, e.g. "train.loss.lambda_cont"."""
-    record = json.loads(path.read_text(encoding="utf-8"))
+    record = _read(path, "delete it and train that run again")
     record["data"].pop("data_root", None)
     return dict(pd.json_normalize(record).to_dict("records")[0])
 
@@ -103,10 +113,7 @@ def read_numbers(folder: Path) -> _Numbers:
         if path.parent.name.count(".") or experiment not in EXPERIMENTS:  # a run that was set aside
             continue
         presets.add(preset)
-        try:
-            metrics = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path} is damaged ({error}): evaluate that run again") from error
+        metrics = _read(path, "evaluate that run again")
         numbers = {key: metrics[key] for key in TOLERANCES if metrics.get(key) is not None}
         if "fd" in numbers:  # distances in other features are other numbers
             numbers[f"fd {metrics.get('fd_extractor', '')}"] = numbers.pop("fd")
