@@ -5,14 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import make_faces
-from fake_results import trained_run, write_results
+from fake_results import trained_run, write_run
 
 from efgan.data.faces import to_float
+from efgan.evaluation.protocol import evaluated_rows
 from efgan.exhibits import claims
 from efgan.exhibits import runs as runs_module
 from efgan.exhibits.claims import Claim, Comparison
 from efgan.exhibits.runs import Runs
 from efgan.models.branch import Edit
+from efgan.models.local_focus import Box
 
 
 def comparison(difference: float, low: float, high: float) -> Comparison:
@@ -27,16 +29,6 @@ def comparison(difference: float, low: float, high: float) -> Comparison:
 def test_verdicts_follow_the_intervals(found, verdict):
     """An interval that holds zero decides nothing."""
     assert Claim(says="", measured_on="", comparisons=tuple(comparison(*one) for one in found)).verdict == verdict
-
-
-def test_one_classifier_decides_nothing(tmp_path: Path):
-    """R+G against R needs several classifiers."""
-    write_results(tmp_path)
-    runs = Runs(tmp_path, "synthetic", "smoke")
-    for name in ("controls", "cascade_ef_gan"):
-        runs.run("rafd", name).metrics.update(accuracy_R_per_seed=[0.9], accuracy_RG_per_seed=[0.95])
-    claim = claims.claim_generated_images(runs)
-    assert claim.comparisons[0].difference == pytest.approx(0.05) and claim.verdict == "not decided"
 
 
 @pytest.fixture
@@ -54,7 +46,7 @@ def test_every_claim_is_measured_on_the_same_edits(runs: Runs):
     edits = claims.load_test_edits(runs, limit=16)
     assert len(edits.pairs) == 16
     focuses = claims.claim_local_focuses(runs, edits)
-    assert [c.what.split()[-2] for c in focuses.comparisons] == ["eyes,", "nose,", "mouth,"]
+    assert [c.what.split()[-2] for c in focuses.comparisons] == ["eyes,", "nose,", "mouth,", "the"]
     cascade = claims.claim_cascade(runs, edits)
     assert sum(c.count for c in cascade.comparisons[:4]) == 16
     path = claims.claim_interpolator(runs, edits)
@@ -63,6 +55,30 @@ def test_every_claim_is_measured_on_the_same_edits(runs: Runs):
         assert len(claim.table()) == len(claim.comparisons) and claim.verdict in claim._repr_html_()
         assert claims.claim_figure(claim).get_label() == f"{claim.says} {claim.measured_on}"
         assert "synthetic_rafd (embedded synthetic faces" in claim._repr_html_()
+
+
+def test_edits_that_mend_the_classifier_are_seen(runs: Runs):
+    """R+G against R, paired over the real test faces; the interval is over people."""
+    faces, split = runs.test_faces("rafd")
+    people = faces.identity[evaluated_rows(faces, split.test)]
+    shift = {person: 0.1 * k for k, person in enumerate(people.unique().tolist(), 1)}
+    right = torch.full((len(people),), 0.5)
+    better = right + torch.tensor([shift[person] for person in people.tolist()])
+    write_run(runs.root, "synthetic_rafd", "controls")
+    runs.run("rafd", "controls").metrics["accuracy_R_per_face"] = right.tolist()
+    runs.run("rafd", "cascade_ef_gan").metrics["accuracy_RG_per_face"] = better.tolist()
+    claim = claims.claim_generated_images(runs)
+    found = claim.comparisons[0]
+    assert claim.verdict == "holds" and found.count == len(people)
+    assert found.difference == pytest.approx(float((better - right).mean()))
+    assert found.interval == pytest.approx((0.1, 0.1 * len(shift)), abs=1e-6)
+
+
+def test_attention_in_overlapping_boxes_counts_once():
+    """Half the maps' rows lie in two overlapping boxes; no attention at all is no share."""
+    boxes = {"eyes": Box(0, 0, 4, 8), "mouth": Box(2, 0, 2, 8)}
+    maps = torch.stack([torch.ones(8, 8), torch.zeros(8, 8)])
+    assert claims.share_inside(maps, boxes).tolist() == [0.5, 0.0]
 
 
 def test_a_gain_at_wide_gaps_alone_is_seen(runs: Runs, monkeypatch: pytest.MonkeyPatch):

@@ -95,7 +95,7 @@ def test_bad_folders_are_refused_in_words(tmp_path):
         compare_results(good, bad)
     for folder in (good, bad):
         (folder / "mini/synthetic_rafd/baseline/seed0/config.json").write_text("{")
-    with pytest.raises(UserError, match="config.json is damaged"):
+    with pytest.raises(UserError, match=r"config\.json is damaged"):
         differing_settings(good, bad)
 
 

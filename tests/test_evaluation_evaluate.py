@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -87,6 +88,7 @@ def test_target_control_is_R_on_those_faces(judged):
     config = replace(config, max_pairs=None)
     metrics = evaluate.evaluate_controls(faces, split, judges, config, folder)
     assert metrics["target"]["accuracy_G"] == pytest.approx(metrics["accuracy_R"])
+    assert metrics["accuracy_R"] == pytest.approx(np.mean(metrics["accuracy_R_per_face"]))
 
 
 def test_a_perfect_method(judged, tmp_path):
@@ -98,6 +100,8 @@ def test_a_perfect_method(judged, tmp_path):
         assert metrics[name] == pytest.approx(control[name]), name
     assert metrics["mean_attention"] == {"global": pytest.approx(0.5)}
     assert metrics["accuracy_RG"] > 0.9 and len(metrics["accuracy_RG_per_seed"]) == 2
+    assert len(metrics["accuracy_RG_per_face"]) == len(judges.reference)
+    assert metrics["accuracy_RG"] == pytest.approx(np.mean(metrics["accuracy_RG_per_face"]))
     assert metrics["fd_name"] == "FD-EffNetLite0" and metrics["fd_edits"] == 12
     table = pd.read_csv(tmp_path / "pairs.csv")
     assert len(table) == metrics["pairs"] == 40

@@ -87,6 +87,7 @@ def evaluate_controls(
     metrics: dict[str, Any] = {
         "accuracy_R": accuracy.mean, "accuracy_R_std": accuracy.std, "accuracy_R_per_seed": accuracy.per_seed,
         "accuracy_R_interval": bootstrap_interval(accuracy.right, faces.identity[judges.reference]),
+        "accuracy_R_per_face": accuracy.right,  # in the order of the evaluated test faces
         "confusion": accuracy.confusion, "classes": judges.classes,
         "au_estimator_name": estimator_name(synthetic=faces.synthetic),
         "au_estimator": estimator_quality(predict(judges.au_estimator, faces.images[held_out]),
@@ -206,6 +207,7 @@ def _learn_from_edits(
     return {
         "accuracy_RG": accuracy.mean, "accuracy_RG_std": accuracy.std,
         "accuracy_RG_per_seed": accuracy.per_seed,
+        "accuracy_RG_per_face": accuracy.right,  # in the order of the evaluated test faces
         "confusion_RG": accuracy.confusion, "training_edits": len(edits),
     }  # fmt: skip
 
