@@ -76,7 +76,7 @@ class ModelConfig:
     refiner_residual: bool = True  # Refiner starts as the mean of its two inputs; our decision
     critic_width: int = 64  # channels after the critic's first convolution; 64 = GANimation
     critic_max_width: int = 2048  # 2048 = GANimation at 128 px
-    critic_fine_layer: int = 0  # convolutions before the critic's second, finer patch head; 0 = no such head
+    critic_fine_layer: int | None = None  # the convolution after which a second, finer patch head sits; our decision
     stages: int = 3  # N, paper
     eyes_with_brows: bool = False  # centre the eyes' focus on eyes and brows; paper names the eyes only
 
@@ -84,8 +84,9 @@ class ModelConfig:
         for f in fields(self):
             value = getattr(self, f.name)
             if f.type is int:
-                least = 0 if f.name == "critic_fine_layer" else 1
-                _require(value >= least, f.name, value, f"{least} or more")
+                _require(value >= 1, f.name, value, "a positive number")
+        _require(self.critic_fine_layer is None or self.critic_fine_layer >= 1, "critic_fine_layer",
+                 self.critic_fine_layer, "a positive number, or null for no second patch head")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

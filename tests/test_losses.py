@@ -22,7 +22,7 @@ def double_backward_penalty(
     return ((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()
 
 
-@pytest.mark.parametrize(("size", "fine_layer"), [(64, 0), (128, 0), (64, 3), (96, 2)])
+@pytest.mark.parametrize(("size", "fine_layer"), [(64, None), (128, None), (64, 3), (96, 2)])
 def test_first_order_penalty_equals_double_backward(size, fine_layer):
     """Value and every parameter gradient agree to 1e-5 in float64, with and without a second patch head."""
     torch.manual_seed(0)
@@ -39,10 +39,11 @@ def test_first_order_penalty_equals_double_backward(size, fine_layer):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * b.abs().max().item())
 
 
-def test_penalty_in_bf16_has_the_gradient_of_fp32():
+@pytest.mark.parametrize("fine_layer", [None, 3])
+def test_penalty_in_bf16_has_the_gradient_of_fp32(fine_layer):
     """The mixed-precision critic learns in the same direction, in every layer."""
     torch.manual_seed(0)
-    critic = Critic(64, 8, 64, 17)
+    critic = Critic(64, 8, 64, 17, fine_layer)
     for parameter in critic.parameters():
         torch.nn.init.normal_(parameter, 0, 0.1)
     images, mix = torch.rand(4, 3, 64, 64) * 2 - 1, torch.ones(4, 1, 1, 1)
@@ -65,11 +66,11 @@ def test_penalty_is_zero_for_slope_one():
     assert losses.compute_gradient_penalty(critic, image[:1], image[:1], torch.zeros(1, 1, 1, 1)).item() < 1e-8
 
 
-@pytest.mark.parametrize("size", [64, 96, 128])
-def test_label_sensitivity_equals_double_backward(size):
+@pytest.mark.parametrize(("size", "fine_layer"), [(64, None), (96, None), (128, None), (64, 3)])
+def test_label_sensitivity_equals_double_backward(size, fine_layer):
     """Value and every parameter gradient agree to 1e-5 in float64 with autograd through the label head."""
     torch.manual_seed(0)
-    critic = Critic(size, 8, 64, 17).double()
+    critic = Critic(size, 8, 64, 17, fine_layer).double()
     for parameter in critic.parameters():
         torch.nn.init.normal_(parameter, 0, 0.1)
     real, direction = torch.rand(3, 3, size, size, dtype=torch.double) * 2 - 1, torch.randn(3, 17, dtype=torch.double)
@@ -78,7 +79,8 @@ def test_label_sensitivity_equals_double_backward(size):
     (gradient,) = torch.autograd.grad((critic(seen)[1] * direction).sum(), seen, create_graph=True)
     expected = (gradient**2).sum((1, 2, 3)).mean()
     torch.testing.assert_close(ours, expected, rtol=1e-5, atol=0)
-    weights = [p for name, p in critic.named_parameters() if "bias" not in name and "patch" not in name]
+    others = ("bias", "patch", "fine")
+    weights = [p for name, p in critic.named_parameters() if not any(word in name for word in others)]
     for a, b in zip(torch.autograd.grad(ours, weights), torch.autograd.grad(expected, weights), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5 * b.abs().max().item())
 

@@ -85,6 +85,20 @@ def test_fine_patches_count_as_much_as_the_whole_face():
     torch.testing.assert_close(fine(images)[1], plain(images)[1])
 
 
+def test_fine_patches_see_38_pixels():
+    """The receptive field of a score after three convolutions and the head; only layers before the last can have it."""
+    critic = Critic(64, 4, 16, 17, fine_layer=3)
+    image = torch.rand(1, 3, 64, 64, requires_grad=True)
+    hidden = image
+    for conv in critic.convs[:3]:
+        hidden = F.leaky_relu(conv(hidden), 0.01)
+    (gradient,) = torch.autograd.grad(critic.fine_head(hidden)[0, 0, 4, 4], image)
+    rows, columns = (gradient.abs().sum((0, 1, axis)).nonzero().flatten() for axis in (3, 2))
+    assert len(rows) == len(columns) == 38
+    with pytest.raises(ValueError, match="1 to 4"):
+        Critic(64, 4, 16, 17, fine_layer=5)
+
+
 def test_full_size_parameter_counts():
     """EF-GAN is four branches and a Refiner; the cascade three of them and the Interpolator."""
     single = parameters(build("local_focus", ModelConfig()))

@@ -41,36 +41,47 @@ class StridedConv(nn.Conv2d):
 
 
 class Critic(nn.Module):
-    """Strided convolutions with LeakyReLU, a patch-score head and a label head.
+    """Strided convolutions with LeakyReLU, one or two patch-score heads and a label head.
 
     Args:
         image_size: S in pixels, a multiple of 32.
         width: channels after the first convolution, doubled by each further one.
         max_width: upper bound of the channels.
         outputs: length of the label head: 17 AUs, or the classes for StarGAN.
-        fine_layer: how many convolutions a second patch head sees; 0 for none. The patches of the first see
-            the whole face, those of the second, after three convolutions, 22 × 22 pixels.
+        fine_layer: the convolution after which a second patch head sits; None for no such head. The receptive
+            field of the first head's scores is the whole face, that of the second's, after three
+            convolutions, 38 pixels.
 
-    Source: GANimation's and StarGAN's discriminator (the paper defers its own: our decision).
+    Raises:
+        ValueError: `fine_layer` is not one of the convolutions before the last.
+
+    Source: GANimation's and StarGAN's discriminator (the paper defers its own); the second patch head: our
+    decision.
     """
 
-    def __init__(self, image_size: int, width: int, max_width: int, outputs: int, fine_layer: int = 0) -> None:
+    def __init__(
+        self, image_size: int, width: int, max_width: int, outputs: int, fine_layer: int | None = None
+    ) -> None:
         super().__init__()
         factors_of_two = (image_size & -image_size).bit_length() - 1
         depth = min(int(math.log2(image_size)) - 1, factors_of_two)
+        if fine_layer is not None and not 1 <= fine_layer < depth:
+            raise ValueError(f"fine_layer = {fine_layer} is not accepted: 1 to {depth - 1}, or None")
         channels = [3] + [min(width * 2**k, max_width) for k in range(depth)]
         self.convs = nn.ModuleList(StridedConv(a, b) for a, b in pairwise(channels))
         self.patch_head = nn.Conv2d(channels[-1], 1, 3, padding=1, bias=False)
         self.label_head = nn.Conv2d(channels[-1], outputs, image_size // 2**depth, bias=False)
         self.fine_layer = fine_layer
-        self.fine_head = nn.Conv2d(channels[fine_layer], 1, 3, padding=1, bias=False) if fine_layer else None
+        self.fine_head = (
+            nn.Conv2d(channels[fine_layer], 1, 3, padding=1, bias=False) if fine_layer is not None else None
+        )
         self.bf16 = False
         initialise(self)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Patch scores B×1×h×w and labels B×outputs (AUs or logits) of images B×3×S×S.
 
-        With a fine head each patch's score is the mean of its own and of the fine ones within it.
+        With a fine head each patch's score is the mean of its own and of the fine scores' average within it.
         """
         dtype = images.dtype
         fine = None

@@ -1,5 +1,6 @@
 """Trains one experiment from its name: data, split, networks, loop, weights and manifest."""
 
+import contextlib
 import itertools
 import json
 import warnings
@@ -163,8 +164,10 @@ def _set_aside_other_work(folder: Path, config: RunConfig, origin: dict[str, Any
     """
     if not (folder / "config.json").exists():
         return
-    there = read_config(folder)
-    same = replace(there, evaluation=config.evaluation, data=_moved(there.data, config.data)) == config
+    same = False
+    with contextlib.suppress(UserError):  # a damaged config, or one of another version, is other work
+        there = read_config(folder)
+        same = replace(there, evaluation=config.evaluation, data=_moved(there.data, config.data)) == config
     record = json.loads((folder / "manifest.json").read_text()) if (folder / "manifest.json").exists() else None
     if record is not None:
         found = {**{name: record[name] for name in ("data_hash", "split_hash")}, "inputs": [*record["inputs"].values()]}
