@@ -83,10 +83,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         for f in fields(self):
             value = getattr(self, f.name)
-            if f.type is int:
+            if f.type is int or (f.name == "critic_fine_layer" and value is not None):
                 _require(value >= 1, f.name, value, "a positive number")
-        _require(self.critic_fine_layer is None or self.critic_fine_layer >= 1, "critic_fine_layer",
-                 self.critic_fine_layer, "a positive number, or null for no second patch head")  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from fake_results import trained_run, write_run
 from efgan.data.faces import to_float
 from efgan.errors import UserError
 from efgan.evaluation.protocol import evaluated_rows
-from efgan.exhibits import claims
+from efgan.exhibits import claim_figures, claims
 from efgan.exhibits import runs as runs_module
 from efgan.exhibits.claims import Claim, Comparison
 from efgan.exhibits.runs import Runs
@@ -56,7 +56,7 @@ def test_every_claim_is_measured_on_the_same_edits(runs: Runs):
     assert len(path.comparisons) == 4
     for claim in (focuses, attention, cascade, path):
         assert len(claim.table()) == len(claim.comparisons) and claim.verdict in claim._repr_html_()
-        assert claims.claim_figure(claim).get_label() == f"{claim.says} {claim.measured_on}"
+        assert claim_figures.claim_figure(claim).get_label() == f"{claim.says} {claim.measured_on}"
         assert "synthetic_rafd (embedded synthetic faces" in claim._repr_html_()
 
 
@@ -147,9 +147,9 @@ def test_the_linear_twin_takes_the_straight_line(runs: Runs):
 def test_the_widest_changes_are_shown_one_per_person(runs: Runs, monkeypatch: pytest.MonkeyPatch):
     """Input, the methods, the target; the first row has the widest change of AUs of all pairs."""
     seen: dict = {}
-    monkeypatch.setattr(claims, "image_grid", lambda rows, **layout: seen.update(layout, rows=rows))
+    monkeypatch.setattr(claim_figures, "image_grid", lambda rows, **layout: seen.update(layout, rows=rows))
     edits = claims.load_test_edits(runs)
-    claims.pairs_figure(runs, edits, ["local_focus", "cascade_ef_gan"], rows=2)
+    claim_figures.pairs_figure(runs, edits, ["local_focus", "cascade_ef_gan"], rows=2)
     assert seen["column_labels"] == ["input", "Baseline +\nLocal Focuses", "Cascade EF-GAN", "target"]
     gap = (edits.faces.aus[edits.pairs.target] - edits.faces.aus[edits.pairs.source]).norm(dim=1)
     widest = edits.pairs.subset(gap.argmax()[None])

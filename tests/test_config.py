@@ -40,7 +40,7 @@ def test_damaged_json_is_refused():
         (DataConfig, {"split": "random"}, "identity, image"),
         (DataConfig, {"test_fraction": 1.5}, "between 0 and 1"),
         (ModelConfig, {"width": 0}, "positive"),
-        (ModelConfig, {"critic_fine_layer": 0}, "no second patch head"),
+        (ModelConfig, {"critic_fine_layer": 0}, "positive"),
         (TrainConfig, {"precision": "fp16"}, "bf16"),
         (EvalConfig, {"extractor": "vgg"}, "efficientnet-lite0"),
     ],

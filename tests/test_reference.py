@@ -22,6 +22,7 @@ from efgan.editing.reference import (
 )
 from efgan.errors import UserError
 from efgan.provenance import sha256_of
+from efgan.training.run import read_config
 
 
 @pytest.fixture
@@ -94,3 +95,9 @@ def test_photographs_are_never_shipped(tmp_path):
     with pytest.raises(UserError, match="only runs on the embedded faces are shipped"):
         ship_reference(tmp_path, preset="smoke", dataset="rafd", seed=0, destination=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("path", sorted(reference.REFERENCE.glob("**/config.json")), ids=lambda path: path.parts[-3])
+def test_what_this_version_ships_opens_with_it(path):
+    """A setting that is added, renamed or dropped needs new shipped runs."""
+    assert read_config(path.parent).seed == 0
