@@ -92,7 +92,7 @@ def test_the_whole_batch_on_photographs(tmp_path, monkeypatch):
     parameters = {"root": str(tmp_path), "family": "real", "preset": "smoke", "limit": 24}
     claims = nbformat.read(run_notebook("reference_claims", parameters, tmp_path / "claims.ipynb"), as_version=4)
     outputs = [output for cell in claims.cells for output in cell.get("outputs", [])]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 6, "each claim with its pictures"
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 7, "each claim with its pictures"
 
 
 def test_a_cascade_waits_for_the_run_it_starts_from(tmp_path):
