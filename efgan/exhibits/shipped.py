@@ -111,8 +111,8 @@ def _claims(place: Path) -> list[str]:
     lines = [f"| {claim} | {verdict} |" for claim, verdict in zip(rows["claim"], rows["verdict"], strict=True)]
     notebook = Path(*place.parts[-4:], "notebooks", "reference_claims.ipynb").as_posix()
     return [
-        "**Do the paper's claims hold here?** Paired differences over the same edits (R+G: the same test faces), 95 % intervals over test "
-        f"people, and pictures: [executed notebook]({notebook}). What may explain the answers: "
+        "**Do the paper's claims hold here?** Paired differences over the same edits (R+G: the same test faces), 95 % "
+        f"intervals over test people, and pictures: [executed notebook]({notebook}). What may explain the answers: "
         "[docs/experiments.md](docs/experiments.md).",
         "\n".join(["| claim | here |", "|---|---|", *lines]),
     ]
