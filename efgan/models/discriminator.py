@@ -115,17 +115,16 @@ class Critic(nn.Module):
                 slopes.append(torch.full_like(hidden, _SLOPE).masked_fill_(hidden > 0, 1.0))
                 hidden = hidden * slopes[-1]
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.bf16):
-            if direction is None:
-                ones = torch.full_like(hidden[:, :1], 1.0 if self.fine_head is None else 0.5)
-                gradient = F.conv_transpose2d(ones, self.patch_head.weight, padding=1)
+            if direction is None:  # what a patch counts in the summed scores
+                weight = torch.full_like(hidden[:, :1], 1.0 if self.fine_head is None else 0.5)
+                gradient = F.conv_transpose2d(weight, self.patch_head.weight, padding=1)
             else:
                 gradient = F.conv_transpose2d(direction[:, :, None, None], self.label_head.weight)
             for layer in range(len(self.convs), 0, -1):
                 slope, conv = slopes[layer - 1], self.convs[layer - 1]
                 assert isinstance(conv, StridedConv)
                 if direction is None and self.fine_head is not None and layer == self.fine_layer:
-                    share = hidden[0, 0].numel() / slope[0, 0].numel() / 2  # of a fine patch in the summed scores
-                    ones = torch.full_like(slope[:, :1], share)
-                    gradient = gradient + F.conv_transpose2d(ones, self.fine_head.weight, padding=1)
+                    weight = torch.full_like(slope[:, :1], 0.5 * hidden[0, 0].numel() / slope[0, 0].numel())
+                    gradient = gradient + F.conv_transpose2d(weight, self.fine_head.weight, padding=1)
                 gradient = conv.adjoint(gradient * slope)
         return gradient.to(images.dtype)
