@@ -307,7 +307,7 @@ PRESETS: dict[str, Preset] = {
         joint=DataConfig(image_size=64, random_aus=8),
         model=replace(_SMALL_MODEL, critic_fine_layer=3),
         train=replace(
-            _SMALL_TRAIN, iterations=1_800, cascade_iterations=300, interpolator_iterations=5_000,
+            _SMALL_TRAIN, iterations=1_800, cascade_iterations=75, interpolator_iterations=5_000,
             loss=replace(_SMALL_TRAIN.loss, lambda_cond=16.0, lambda_cont_cascade=25.0, lambda_chroma=30.0),
             optim=replace(_SMALL_TRAIN.optim, ema=0.995),
         ),

@@ -101,6 +101,21 @@ def test_evaluation_settings_keep_the_training(train, monkeypatch):
     assert read_config(folder).evaluation.classifier_epochs == 3
 
 
+def test_a_cascades_settings_keep_the_single_stages(train, tiny_train, monkeypatch):
+    """Only how cascades are fine-tuned changed: they are trained again, the single stage they start from is not."""
+    before = (train("baseline") / "weights.safetensors").stat().st_mtime_ns
+    train("cascade")
+    loss = replace(tiny_train.loss, lambda_cont_cascade=3.0)
+    changed = replace(tiny_train, cascade_iterations=3, interpolator_iterations=4, loss=loss)
+    monkeypatch.setitem(PRESETS, "smoke", replace(PRESETS["smoke"], train=changed))
+    folder = train("baseline")
+    assert (folder / "weights.safetensors").stat().st_mtime_ns == before
+    assert read_config(folder).train == changed
+    with pytest.warns(UserWarning, match="previous1"):
+        cascade = train("cascade")
+    assert json.loads((cascade / "history.jsonl").read_text().splitlines()[-1])["iteration"] == 3
+
+
 def test_a_failed_run_says_so(train, monkeypatch, tmp_path):
     """The manifest keeps the error; the exception goes on."""
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from efgan.config import DataConfig, RunConfig, from_json, to_json
+from efgan.config import DataConfig, EvalConfig, RunConfig, from_json, to_json
 from efgan.data import load_faces
 from efgan.data.batches import Batch, BatchSampler
 from efgan.data.faces import FaceSet, to_float
@@ -159,15 +159,14 @@ def _set_aside_other_work(folder: Path, config: RunConfig, origin: dict[str, Any
 
     Args:
         folder: the run folder.
-        config: of the run that is wanted; how it is evaluated and where photos lie does not matter here.
+        config: of the run that is wanted.
         origin: hashes of its faces and split, and those of the weights it starts from.
     """
     if not (folder / "config.json").exists():
         return
     same = False
     with contextlib.suppress(UserError):  # a damaged config, or one of another version, is other work
-        there = read_config(folder)
-        same = replace(there, evaluation=config.evaluation, data=_moved(there.data, config.data)) == config
+        same = _what_weights_depend_on(read_config(folder)) == _what_weights_depend_on(config)
     record = json.loads((folder / "manifest.json").read_text()) if (folder / "manifest.json").exists() else None
     if record is not None:
         found = {**{name: record[name] for name in ("data_hash", "split_hash")}, "inputs": [*record["inputs"].values()]}
@@ -181,6 +180,19 @@ def _set_aside_other_work(folder: Path, config: RunConfig, origin: dict[str, Any
         if not path.name.startswith((".", "train.")):  # the notebook that is at work writes these
             path.rename(aside / path.name)
     warnings.warn(f"{folder} held a run of other settings, faces or initial weights: it is now {aside}", stacklevel=3)
+
+
+def _what_weights_depend_on(config: RunConfig) -> RunConfig:
+    """The config with the same values for all runs where they do not matter: how it is evaluated, where photos lie
+    (their hash counts) and, for what is no cascade, how one is fine-tuned.
+    """
+    train = config.train
+    if find_experiment(config.experiment).initialised_from is None:
+        train = replace(
+            train, cascade_iterations=1, cascade_batch_size=1, cascade_lr_factor=1.0, interpolator_iterations=1,
+            loss=replace(train.loss, lambda_cont_cascade=0.0, lambda_interp=0.0, lambda_sem=0.0),
+        )  # fmt: skip
+    return replace(config, evaluation=EvalConfig(), data=replace(config.data, data_root=None), train=train)
 
 
 def _moved(data: DataConfig, other: DataConfig) -> DataConfig:
