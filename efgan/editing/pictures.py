@@ -7,7 +7,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
-import av
 import matplotlib
 import numpy as np
 from PIL import Image
@@ -114,6 +113,8 @@ def _write_gif(frames: list[np.ndarray], times: list[int], file: IO[bytes]) -> N
 
 
 def _write_mp4(frames: list[np.ndarray], times: list[int], file: IO[bytes]) -> None:
+    import av  # FFmpeg, 40 MB: nothing else needs it
+
     height, width = (size - size % 2 for size in frames[0].shape[:2])  # yuv420p halves both
     with av.open(file, "w", format="mp4") as video:
         stream = video.add_stream("libx264", rate=Fraction(1000, FRAME_MS))

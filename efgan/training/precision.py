@@ -13,9 +13,10 @@ def pick_device() -> torch.device:
 
 
 def choose_precision(requested: str, device: torch.device) -> str:
-    """Resolves "auto" to "bf16" where the device is fast at it, else "fp32".
+    """Resolves "auto" to "bf16" where the device trains faster in it, else "fp32".
 
-    On a GPU the capability decides; on a CPU a measurement of under a second does.
+    On a CPU a measurement of under a second decides. On a GPU it is "fp32", whose convolutions torch computes on the
+    matrix units as TF32: on an H200 bf16 made EF-GAN slower and needed more memory (README, On a GPU).
 
     Args:
         requested: "auto", "fp32" or "bf16".
@@ -24,7 +25,7 @@ def choose_precision(requested: str, device: torch.device) -> str:
     if requested != "auto":
         return requested
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+        return "fp32"
     return "bf16" if measure_bf16_speedup() > 1.2 else "fp32"
 
 
