@@ -313,22 +313,6 @@ PRESETS: dict[str, Preset] = {
         ),
         evaluation=replace(_SMALL_EVAL, classifier_seeds=3, max_pairs=None),
     ),
-    # minutes on a GPU: the paper's 128 px, with networks small enough to be shipped. At twice the side an equal change
-    # of a face has half the gradient (so four times `lambda_sens`) and edges twice as long (so half `lambda_tv`).
-    "slim": Preset(
-        rafd=DataConfig(random_aus=24),
-        cfeed=DataConfig(identities=120, random_aus=8),
-        joint=DataConfig(random_aus=8),
-        model=replace(_SMALL_MODEL, critic_fine_layer=4),
-        train=replace(
-            _SMALL_TRAIN, iterations=1_600, cascade_iterations=75, batch_size=16, cascade_batch_size=16,
-            interpolator_iterations=1_500,
-            loss=replace(_SMALL_TRAIN.loss, lambda_cond=16.0, lambda_cont_cascade=25.0, lambda_chroma=30.0,
-                         lambda_sens=0.5, lambda_tv=1.5e-5),
-            optim=replace(_SMALL_TRAIN.optim, ema=0.995),
-        ),
-        evaluation=replace(_SMALL_EVAL, classifier_seeds=3, max_pairs=None),
-    ),
     # the paper's size, for a GPU
     "paper": Preset(rafd=DataConfig(), cfeed=DataConfig(random_aus=8), joint=DataConfig(random_aus=8),
                     model=ModelConfig(), train=TrainConfig(), evaluation=EvalConfig()),

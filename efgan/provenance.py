@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-COMMIT = "EFGAN_COMMIT"  # environment variable: the commit of a copy that has no .git, in a container say
 COMMAND = "EFGAN_COMMAND"  # environment variable: the command line a notebook's kernel was started for
 PACKAGES = ("efgan", "torch", "torchvision", "torch-fidelity", "numpy", "scipy", "numba", "scikit-learn",
             "scikit-image", "pandas", "matplotlib", "safetensors", "papermill", "snakemake")  # fmt: skip
@@ -72,7 +71,7 @@ def seed_everything(seed: int) -> None:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Commit and dirty flag of the checkout this package lies in, or the commit named by `EFGAN_COMMIT`; else None."""
+    """Commit and dirty flag of the checkout this package lies in; None outside a checkout or without git."""
     checkout = Path(__file__).resolve().parents[1]
 
     def git(*arguments: str) -> str | None:
@@ -83,8 +82,7 @@ def git_state() -> dict[str, Any] | None:
 
     top = git("rev-parse", "--show-toplevel")
     if not top or Path(top).resolve() != checkout:  # an installed copy inside somebody else's repository
-        commit = os.environ.get(COMMIT)
-        return {"commit": commit, "dirty": None} if commit else None
+        return None
     status = git("status", "--porcelain", "--untracked-files=no")
     return {"commit": git("rev-parse", "--verify", "HEAD"), "dirty": bool(status)}
 
