@@ -102,6 +102,7 @@ class LossWeights:
     lambda_tv: float = 1e-4  # total variation of attention, per image; GANimation's paper
     lambda_gp: float = 10.0  # gradient penalty; WGAN-GP
     lambda_sens: float = 0.0  # label sensitivity of the critic, relative to its label error's weight; our decision
+    lambda_sens_cascade: float = 0.0  # the same while a cascade is fine-tuned; our decision
     lambda_sem: float = 10.0  # semantic term of the Interpolator; our decision
 
     def __post_init__(self) -> None:
@@ -274,7 +275,7 @@ _SMALL_TRAIN = TrainConfig(
     iterations=700, cascade_iterations=150, batch_size=8, cascade_batch_size=8, n_critic=2, critic_warmup=400,
     interpolator_iterations=1_000, sample_every=500, checkpoint_every=100, target_noise=0.0,
     loss=LossWeights(lambda_cond=20.0, lambda_cont_cascade=30.0, lambda_chroma=50.0, lambda_attn=0.03, lambda_tv=3e-5,
-                     lambda_floor=3.0, lambda_sens=0.125),
+                     lambda_floor=3.0, lambda_sens=0.125, lambda_sens_cascade=0.125),
     optim=OptimConfig(learning_rate=5e-4, ema=0.99),
 )  # fmt: skip
 _SMALL_EVAL = EvalConfig(classifier="small", classifier_epochs=25, classifier_seeds=1, estimator_epochs=40,
@@ -307,8 +308,8 @@ PRESETS: dict[str, Preset] = {
         joint=DataConfig(image_size=64, random_aus=8),
         model=replace(_SMALL_MODEL, critic_fine_layer=3),
         train=replace(
-            _SMALL_TRAIN, iterations=1_800, cascade_iterations=300, interpolator_iterations=5_000,
-            loss=replace(_SMALL_TRAIN.loss, lambda_cond=16.0, lambda_cont_cascade=25.0, lambda_chroma=30.0),
+            _SMALL_TRAIN, iterations=1_800, cascade_iterations=150, interpolator_iterations=5_000,
+            loss=replace(_SMALL_TRAIN.loss, lambda_cond=16.0, lambda_chroma=30.0, lambda_sens_cascade=0.04),
             optim=replace(_SMALL_TRAIN.optim, ema=0.995),
         ),
         evaluation=replace(_SMALL_EVAL, classifier_seeds=3, max_pairs=None),

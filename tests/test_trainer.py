@@ -245,6 +245,17 @@ def test_stages_of_a_cascade_have_a_content_weight_of_their_own(build, experimen
     assert terms[0] / terms[1] == pytest.approx(factor, rel=1e-5)
 
 
+@pytest.mark.parametrize(("experiment", "factor"), [("local_focus", 1), ("cascade_ef_gan", 0.5)])
+def test_the_critic_of_a_cascade_has_a_sensitivity_of_its_own(build, experiment, factor):
+    """It knows the labels already; the critic of a single stage does not see that weight."""
+    losses = (
+        LossWeights(lambda_sens=0.2, lambda_sens_cascade=0.1),
+        LossWeights(lambda_sens=0.2, lambda_sens_cascade=0.2),
+    )
+    terms = [build(experiment, f"run{k}", loss=loss).step()["critic/sensitivity"] for k, loss in enumerate(losses)]
+    assert terms[0] / terms[1] == pytest.approx(factor, rel=1e-2)
+
+
 def test_no_branch_may_close(build, monkeypatch):
     """The floor of attention enters the generator's loss with its weight."""
     monkeypatch.setattr("efgan.training.losses.LEAST_ATTENTION", 1.0)

@@ -1,6 +1,6 @@
 """Which terms each method sums. One signature, so one loop trains every method."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from efgan.config import LossWeights
 from efgan.data.batches import Batch
+from efgan.experiments import EXPERIMENTS
 from efgan.models.branch import Edit
 from efgan.models.cascade import CascadeEFGAN
 from efgan.models.discriminator import Critic
@@ -97,9 +98,7 @@ class Objective:
             attention_weight: warm-up factor of λ3 in [0, 1].
         """
         terms: Terms = {}
-        stages, lambda_cont = [generator], self.weights.lambda_cont
-        if isinstance(generator, CascadeEFGAN):
-            stages, lambda_cont = list(generator.stages), self.weights.lambda_cont_cascade
+        stages = list(generator.stages) if isinstance(generator, CascadeEFGAN) else [generator]
         conditions = [target] if edit.stage_aus is None else edit.stage_aus.unbind(1)
         before, before_condition = images, source
         for stage, condition, stage_edit in zip(stages, conditions, edit.stages or (edit,), strict=True):
@@ -108,7 +107,7 @@ class Objective:
             stage_terms = {
                 "adv": losses.compute_adversarial_loss(scores),
                 "cond": self.label_loss(labels, condition, self.weights.lambda_cond),
-                "cont": lambda_cont * losses.compute_content_loss(cycle.image, before.detach()),
+                "cont": self.weights.lambda_cont * losses.compute_content_loss(cycle.image, before.detach()),
                 **self._attention_terms(before.detach(), stage_edit, cycle, attention_weight),
             }
             terms = {name: terms.get(name, 0.0) + value for name, value in stage_terms.items()}
@@ -129,7 +128,12 @@ class Objective:
 
 
 def build_objective(experiment: str, weights: LossWeights, num_classes: int) -> Objective:
-    """The objective of an experiment; the ablations and EF-GAN share one, the published baselines have theirs."""
+    """The objective of an experiment; the ablations and EF-GAN share one, the published baselines have theirs.
+
+    A cascade, which starts from a trained run, has the weights of its fine-tuning.
+    """
+    if EXPERIMENTS[experiment].initialised_from is not None:
+        weights = replace(weights, lambda_cont=weights.lambda_cont_cascade, lambda_sens=weights.lambda_sens_cascade)
     return Objective(
         weights=weights,
         num_classes=num_classes if experiment == "stargan" else None,
