@@ -1,9 +1,9 @@
 """Times the training of every method at the paper's size on a GPU, in fp32 and in bf16.
 
 Random faces: the time does not depend on what is in the pictures. Writes one row per method and precision: iterations
-per second, the highest memory in use, and the hours of the training that the preset asks for.
+per second, the highest memory in use, and the hours of the training that the `paper` preset asks for.
 
-    python benchmarks/gpu_step.py [--preset paper] [--steps 5] [--out OUT.csv]
+    python benchmarks/gpu_step.py [--steps 5] [--out OUT.csv]
 """
 
 import argparse
@@ -25,8 +25,7 @@ from efgan.models.local_focus import compute_focus_boxes
 from efgan.training.objectives import build_objective
 from efgan.training.trainer import Trainer
 
-_FACE = torch.tensor([[[64.0, 100.0]]]).repeat(1, 68, 1)  # landmarks: only the regions' centres count
-_FACE[:, 36:48, 1], _FACE[:, 27:36, 1] = 55.0, 72.0
+LANDMARKS = torch.full((1, 68, 2), 64.0)  # all in the middle: a focus box costs the same wherever it lies
 
 
 def build_trainer(config: RunConfig, precision: str, folder: Path, device: torch.device) -> Trainer:
@@ -37,7 +36,7 @@ def build_trainer(config: RunConfig, precision: str, folder: Path, device: torch
     objective = build_objective(config.experiment, train.loss, len(faces.expression_names))
     generator = build_generator(
         config.experiment, model, image_size=size, num_classes=len(faces.expression_names),
-        boxes=compute_focus_boxes(_FACE, size),
+        boxes=compute_focus_boxes(LANDMARKS, size),
     ).to(device)  # fmt: skip
     critic = Critic(size, model.critic_width, model.critic_max_width, objective.num_classes or faces.aus.shape[1],
                     model.critic_fine_layer).to(device)  # fmt: skip
@@ -63,27 +62,25 @@ def measure(config: RunConfig, precision: str, steps: int, device: torch.device)
             trainer.step()
             torch.cuda.synchronize()
             seconds.append(time.perf_counter() - start)
-    step = statistics.median(seconds[2:])
+    step, memory = statistics.median(seconds[2:]), torch.cuda.max_memory_allocated() / 2**30
     return {
         "method": EXPERIMENTS[config.experiment].method, "precision": precision, "batch": trainer.sampler.batch_size,
-        "iterations_per_second": round(1 / step, 2), "peak_memory_gib": round(torch.cuda.max_memory_allocated() / 2**30, 1),
+        "iterations_per_second": round(1 / step, 2), "peak_memory_gib": round(memory, 1),
         "iterations": trainer.iterations, "hours": round(step * trainer.iterations / 3600, 2),
     }  # fmt: skip
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--preset", default="paper")
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--out", type=Path, help="the table as CSV")
-    parser.add_argument("--device", default="cuda")
     options = parser.parse_args()
     trained = [e.name for e in EXPERIMENTS.values() if e.trains and "rafd" in e.roles]
     rows = []
     for precision in ("fp32", "bf16"):
         for experiment in trained:
-            config = run_config(options.preset, "synthetic_rafd", experiment, 0)
-            rows.append(measure(config, precision, options.steps, torch.device(options.device)))
+            config = run_config("paper", "synthetic_rafd", experiment, 0)
+            rows.append(measure(config, precision, options.steps, torch.device("cuda")))
             print(*rows[-1].values(), sep="\t", flush=True)
     if options.out:
         pd.DataFrame(rows).to_csv(options.out, index=False)
