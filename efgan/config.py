@@ -140,7 +140,7 @@ class TrainConfig:
     attention_warmup: float = 0.2  # fraction of the run over which λ3 grows from 0; our decision
     target_noise: float = 0.1  # uniform noise on target AUs; GANimation
     interpolator_iterations: int = 5_000  # pre-training on AU vectors; our decision
-    precision: str = "auto"  # of convolutions: auto | fp32 | bf16; auto measures on a CPU, is fp32 (TF32) on a GPU
+    precision: str = "auto"  # of convolutions: auto | fp32 | bf16; auto measures on a CPU, is fp32 on a GPU
     log_every: int = 20  # iterations
     sample_every: int = 1_000  # iterations between sample grids
     checkpoint_every: int = 500  # iterations

@@ -97,7 +97,7 @@ def _precision() -> Iterator[Finding]:
     measured = (
         f"a convolution is {measure_bf16_speedup():.1f}x as fast in bf16 as in fp32; " if device.type == "cpu" else ""
     )
-    yield Finding(topic="bf16", text=f"{measured}networks train in {chosen}")
+    yield Finding(topic="precision", text=f"{measured}networks train in {chosen}")
 
 
 def _inception() -> Iterator[Finding]:

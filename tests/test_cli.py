@@ -147,7 +147,7 @@ def test_doctor_names_every_topic_and_fails_only_on_what_is_needed(monkeypatch):
 def test_doctor_examines_this_machine():
     """Every topic of the real examination is there."""
     result = call("doctor")
-    for topic in ("python", "packages", "device", "bf16", "Inception", "cache", "disk"):
+    for topic in ("python", "packages", "device", "precision", "Inception", "cache", "disk"):
         assert topic in result.output
 
 

@@ -168,6 +168,14 @@ def test_a_cascade_refuses_a_start_from_another_split(train, tmp_path):
         train("cascade_ef_gan")
 
 
+def test_a_cascade_refuses_a_start_of_other_settings(train, tiny_train, monkeypatch):
+    """A single stage that was trained for longer or shorter than the preset says is no start."""
+    train("baseline")
+    monkeypatch.setitem(PRESETS, "smoke", replace(PRESETS["smoke"], train=replace(tiny_train, iterations=8)))
+    with pytest.raises(UserError, match="other settings"):
+        train("cascade")
+
+
 def test_controls_train_no_generator(train):
     """The table's row without a network is refused with a reason."""
     with pytest.raises(UserError, match="trains no generator"):

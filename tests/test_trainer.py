@@ -15,6 +15,7 @@ from efgan.models import build_generator
 from efgan.models.discriminator import Critic
 from efgan.training.checkpoint import load_tensors, save_tensors
 from efgan.training.objectives import build_objective
+from efgan.training.precision import choose_precision
 from efgan.training.trainer import Trainer, TrainingDivergedError
 
 METHODS = ("stargan", "ganimation", "local_focus", "cascade_ef_gan")
@@ -182,6 +183,12 @@ def test_losses_are_checked_before_every_checkpoint(build):
     trainer.run()
     lines = (trainer.folder / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["iteration"] for line in lines] == [3, 4, 6]
+
+
+@pytest.mark.parametrize("requested", ["auto", "fp32", "bf16"])
+def test_a_gpu_trains_in_fp32_unless_told_otherwise(requested):
+    """bf16 was slower there for EF-GAN; needs no GPU to be asked."""
+    assert choose_precision(requested, torch.device("cuda")) == ("bf16" if requested == "bf16" else "fp32")
 
 
 def test_a_resumed_run_keeps_its_precision(build):

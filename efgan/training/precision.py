@@ -15,8 +15,8 @@ def pick_device() -> torch.device:
 def choose_precision(requested: str, device: torch.device) -> str:
     """Resolves "auto" to "bf16" where the device trains faster in it, else "fp32".
 
-    On a CPU a measurement of under a second decides. On a GPU it is "fp32", whose convolutions torch computes on the
-    matrix units as TF32: on an H200 bf16 made EF-GAN slower and needed more memory (README, On a GPU).
+    On a CPU a measurement of under a second decides. On a GPU it is "fp32", whose convolutions torch computes as
+    TF32 where the GPU can: on an H200 bf16 made EF-GAN slower and needed more memory (README, How long on a GPU).
 
     Args:
         requested: "auto", "fp32" or "bf16".

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from efgan.config import DataConfig, EvalConfig, RunConfig, from_json, to_json
+from efgan.config import EvalConfig, RunConfig, from_json, to_json
 from efgan.data import load_faces
 from efgan.data.batches import Batch, BatchSampler
 from efgan.data.faces import FaceSet, to_float
@@ -196,11 +196,6 @@ def _what_weights_depend_on(config: RunConfig) -> RunConfig:
     return replace(config, evaluation=EvalConfig(), data=replace(config.data, data_root=None), train=train)
 
 
-def _moved(data: DataConfig, other: DataConfig) -> DataConfig:
-    """The first with the second one's folder: where photos lie does not matter, their hash does."""
-    return replace(data, data_root=other.data_root)
-
-
 def _initial_weights(root: Path | str, config: RunConfig) -> list[Path]:
     """The files a run starts from: generator and critic of the experiment its row names.
 
@@ -227,10 +222,10 @@ def _initial_weights(root: Path | str, config: RunConfig) -> list[Path]:
         raise UserError(f"{config.experiment} starts from a trained {single}, which is not there: {remedy}")
     folder = found[0][0].parent
     start = read_config(folder)
-    same_faces = _moved(start.data, config.data) == config.data
+    fits = _what_weights_depend_on(start) == _what_weights_depend_on(wanted)
     if entry.fine_tunes:
-        same_faces = start.data.image_size == config.data.image_size
-    if not same_faces or start.model != config.model:
+        fits = start.data.image_size == config.data.image_size and start.model == config.model
+    if not fits:
         raise UserError(f"{config.experiment} starts from {folder}, which was trained on another split or with other "
                         f"settings: {remedy}")  # fmt: skip
     return found[0]
