@@ -24,9 +24,7 @@ def choose_precision(requested: str, device: torch.device) -> str:
     """
     if requested != "auto":
         return requested
-    if device.type == "cuda":
-        return "fp32"
-    return "bf16" if measure_bf16_speedup() > 1.2 else "fp32"
+    return "bf16" if device.type == "cpu" and measure_bf16_speedup() > 1.2 else "fp32"
 
 
 @functools.cache
