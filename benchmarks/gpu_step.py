@@ -28,18 +28,18 @@ from efgan.training.trainer import Trainer
 LANDMARKS = torch.full((1, 68, 2), 64.0)  # all in the middle: a focus box costs the same wherever it lies
 
 
-def build_trainer(config: RunConfig, precision: str, folder: Path) -> Trainer:
+def build_trainer(config: RunConfig, precision: str, folder: Path, device: torch.device) -> Trainer:
     """The trainer of a run with random weights, a cascade's too: its first step costs what any other does."""
     train, model, size = config.train, config.model, config.data.image_size
     cascaded = EXPERIMENTS[config.experiment].cascaded
-    faces = random_faces(64).to(torch.device("cuda"))
+    faces = random_faces(64).to(device)
     objective = build_objective(config.experiment, train.loss, len(faces.expression_names))
     generator = build_generator(
         config.experiment, model, image_size=size, num_classes=len(faces.expression_names),
         boxes=compute_focus_boxes(LANDMARKS, size),
-    ).cuda()  # fmt: skip
+    ).to(device)  # fmt: skip
     critic = Critic(size, model.critic_width, model.critic_max_width, objective.num_classes or faces.aus.shape[1],
-                    model.critic_fine_layer).cuda()  # fmt: skip
+                    model.critic_fine_layer).to(device)  # fmt: skip
     rng = torch.Generator().manual_seed(0)
     batch_size = train.cascade_batch_size if cascaded else train.batch_size
     sampler = BatchSampler(faces, batch_size=batch_size, target_noise=train.target_noise, rng=rng, classed_only=False)
@@ -50,12 +50,12 @@ def build_trainer(config: RunConfig, precision: str, folder: Path) -> Trainer:
     )  # fmt: skip
 
 
-def measure(config: RunConfig, precision: str, steps: int) -> dict[str, object]:
+def measure(config: RunConfig, precision: str, steps: int, device: torch.device) -> dict[str, object]:
     """One row of the table: the median of so many steps, after two that warm up."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = build_trainer(config, precision, Path(folder))
+        trainer = build_trainer(config, precision, Path(folder), device)
         seconds = []
         for _ in range(steps + 2):
             start = time.perf_counter()
@@ -80,7 +80,7 @@ if __name__ == "__main__":
     for precision in ("fp32", "bf16"):
         for experiment in trained:
             config = run_config("paper", "synthetic_rafd", experiment, 0)
-            rows.append(measure(config, precision, options.steps))
+            rows.append(measure(config, precision, options.steps, torch.device("cuda")))
             print(*rows[-1].values(), sep="\t", flush=True)
     if options.out:
         pd.DataFrame(rows).to_csv(options.out, index=False)
