@@ -19,10 +19,8 @@ from training_step import random_faces
 from efgan.config import RunConfig
 from efgan.data.batches import BatchSampler
 from efgan.experiments import EXPERIMENTS, run_config
-from efgan.models import build_generator
-from efgan.models.discriminator import Critic
 from efgan.models.local_focus import compute_focus_boxes
-from efgan.training.objectives import build_objective
+from efgan.training.run import build_networks
 from efgan.training.trainer import Trainer
 
 LANDMARKS = torch.full((1, 68, 2), 64.0)  # all in the middle: a focus box costs the same wherever it lies
@@ -30,16 +28,11 @@ LANDMARKS = torch.full((1, 68, 2), 64.0)  # all in the middle: a focus box costs
 
 def build_trainer(config: RunConfig, precision: str, folder: Path, device: torch.device) -> Trainer:
     """The trainer of a run with random weights, a cascade's too: its first step costs what any other does."""
-    train, model, size = config.train, config.model, config.data.image_size
+    train = config.train
     cascaded = EXPERIMENTS[config.experiment].cascaded
     faces = random_faces(64).to(device)
-    objective = build_objective(config.experiment, train.loss, len(faces.expression_names))
-    generator = build_generator(
-        config.experiment, model, image_size=size, num_classes=len(faces.expression_names),
-        boxes=compute_focus_boxes(LANDMARKS, size),
-    ).to(device)  # fmt: skip
-    critic = Critic(size, model.critic_width, model.critic_max_width, objective.num_classes or faces.aus.shape[1],
-                    model.critic_fine_layer).to(device)  # fmt: skip
+    boxes = compute_focus_boxes(LANDMARKS, config.data.image_size)
+    generator, critic, objective = build_networks(config, faces, boxes, device)
     rng = torch.Generator().manual_seed(0)
     batch_size = train.cascade_batch_size if cascaded else train.batch_size
     sampler = BatchSampler(faces, batch_size=batch_size, target_noise=train.target_noise, rng=rng, classed_only=False)

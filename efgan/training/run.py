@@ -25,7 +25,7 @@ from efgan.models.local_focus import Box, compute_focus_boxes
 from efgan.provenance import Manifest, seed_everything, sha256_of, write_atomic
 from efgan.training.checkpoint import load_tensors, load_weights, pack, save_tensors, unpack
 from efgan.training.interpolation import train_interpolator
-from efgan.training.objectives import build_objective
+from efgan.training.objectives import Objective, build_objective
 from efgan.training.precision import choose_precision, pick_device
 from efgan.training.trainer import Trainer
 
@@ -107,6 +107,28 @@ def train_faces(folder: Path, config: RunConfig, faces: FaceSet, *, start: list[
     })  # fmt: skip
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
     return folder
+
+
+def build_networks(
+    config: RunConfig, faces: FaceSet, boxes: dict[str, Box], device: torch.device
+) -> tuple[nn.Module, Critic, Objective]:
+    """What a run trains, with random weights, and what it is trained for.
+
+    Args:
+        config: of the run.
+        faces: for the number of AUs and of classes.
+        boxes: focus boxes by region.
+        device: of the networks.
+
+    Returns:
+        The generator, its critic and its objective.
+    """
+    size, model, num_classes = config.data.image_size, config.model, len(faces.expression_names)
+    generator = build_generator(config.experiment, model, image_size=size, num_classes=num_classes, boxes=boxes)
+    objective = build_objective(config.experiment, config.train.loss, num_classes)
+    outputs = objective.num_classes or faces.aus.shape[1]
+    critic = Critic(size, model.critic_width, model.critic_max_width, outputs, model.critic_fine_layer)
+    return generator.to(device), critic.to(device), objective
 
 
 def load_run(folder: Path | str, device: torch.device | None = None) -> TrainedRun:
@@ -237,18 +259,9 @@ def _build_trainer(
 ) -> Trainer:  # fmt: skip
     """All parts of one training, on the device."""
     train = config.train
-    num_classes = len(faces.expression_names)
     training_faces = faces.subset(parts.train).to(device)
     rng = torch.Generator().manual_seed(config.seed)
-    generator = build_generator(
-        config.experiment, config.model, image_size=config.data.image_size, num_classes=num_classes, boxes=boxes
-    ).to(device)
-    objective = build_objective(config.experiment, train.loss, num_classes)
-    outputs = num_classes if objective.num_classes else faces.aus.shape[1]
-    critic = Critic(
-        config.data.image_size, config.model.critic_width, config.model.critic_max_width, outputs,
-        config.model.critic_fine_layer,
-    ).to(device)  # fmt: skip
+    generator, critic, objective = build_networks(config, faces, boxes, device)
     batch_size, iterations, learning_rate = train.batch_size, train.iterations, train.optim.learning_rate
     critic_warmup = train.critic_warmup
     if isinstance(generator, CascadeEFGAN):
