@@ -274,7 +274,7 @@ _SMALL_MODEL = ModelConfig(width=24, local_width=16, blocks=3, refiner_width=16,
 _SMALL_TRAIN = TrainConfig(
     iterations=700, cascade_iterations=150, batch_size=8, cascade_batch_size=8, n_critic=2, critic_warmup=400,
     interpolator_iterations=1_000, sample_every=500, checkpoint_every=100, target_noise=0.0,
-    loss=LossWeights(lambda_cond=20.0, lambda_cont_cascade=30.0, lambda_chroma=50.0, lambda_attn=0.03, lambda_tv=3e-5,
+    loss=LossWeights(lambda_cond=18.0, lambda_cont_cascade=30.0, lambda_chroma=50.0, lambda_attn=0.03, lambda_tv=3e-5,
                      lambda_floor=3.0, lambda_sens=0.125, lambda_sens_final=0.03, cond_on_change=True),
     optim=OptimConfig(learning_rate=5e-4, ema=0.99),
 )  # fmt: skip
@@ -309,7 +309,7 @@ PRESETS: dict[str, Preset] = {
         model=replace(_SMALL_MODEL, critic_fine_layer=3),
         train=replace(
             _SMALL_TRAIN, iterations=1_800, cascade_iterations=150, interpolator_iterations=5_000,
-            loss=replace(_SMALL_TRAIN.loss, lambda_cond=16.0, lambda_chroma=30.0),
+            loss=replace(_SMALL_TRAIN.loss, lambda_cond=14.0, lambda_chroma=30.0),
             optim=replace(_SMALL_TRAIN.optim, ema=0.995),
         ),
         evaluation=replace(_SMALL_EVAL, classifier_seeds=3, max_pairs=None),
