@@ -21,7 +21,7 @@ from efgan.training.run import WEIGHTS
 BEGIN, END = "<!-- results: written by scripts/ship_reference.py -->", "<!-- end of the results -->"
 FIGURE_WIDTH = 1400  # pixels
 NOTEBOOK_WIDTH = 800  # pixels of a picture in an executed notebook
-_NOTEBOOKS = ("*/dataset.ipynb", "*/*/seed*/train.ipynb", "*/*/seed*/notebook.ipynb", "notebooks/*.ipynb")
+_NOTEBOOKS = ("*/dataset.ipynb", "*/*/seed*/train.ipynb", "*/*/seed*/notebook.ipynb", "notebooks/[!.]*.ipynb")
 
 
 def ship_results(root: Path, *, preset: str, destination: Path, figures: Path) -> list[Path]:
