@@ -1,5 +1,7 @@
 """The architectures: layers, sizes, conditioning and the equations they implement."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -170,6 +172,23 @@ def test_the_target_condition_matters(experiment, tiny_model):
     images, zeros = torch.rand(1, 3, 64, 64), torch.zeros(1, 8 if experiment == "stargan" else 17)
     changed = generator(images, zeros, zeros + 1).image - generator(images, zeros, zeros).image
     assert changed.abs().max() > 0
+
+
+@pytest.mark.parametrize("relative", [False, True])
+@pytest.mark.parametrize("experiment", ["ganimation", "baseline", "local_focus"])
+def test_a_single_stage_is_given_the_target_or_the_change(experiment, relative, tiny_model):
+    """The target decides without `relative_aus`, the difference of target and source with it."""
+    generator = build(experiment, replace(tiny_model, relative_aus=relative))
+    images = torch.rand(1, 3, 64, 64) * 2 - 1
+    low, high, change = torch.full((1, 17), 0.1), torch.full((1, 17), 0.4), torch.full((1, 17), 0.3)
+    with torch.no_grad():
+        first, same_change, same_target = (
+            generator(images, source, target).image
+            for source, target in [(low, low + change), (high, high + change), (high, low + change)]
+        )
+    equal, other = (same_change, same_target) if relative else (same_target, same_change)
+    torch.testing.assert_close(first, equal)
+    assert not torch.allclose(first, other, atol=1e-5)
 
 
 def test_residual_refiner_starts_as_the_mean_of_its_inputs(tiny_model):

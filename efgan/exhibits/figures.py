@@ -87,11 +87,12 @@ def figure_2(runs: Runs, out: Path | None = None) -> Figure:
     """
     examples = runs.examples("rafd", TASKS["figure_2"])
     edit = runs.edit("rafd", "cascade_ef_gan", examples)
-    boxes = runs.run("rafd", "cascade_ef_gan").editor.focus_boxes
+    editor = runs.run("rafd", "cascade_ef_gan").editor
+    given = ", given as their difference from those before" if editor.config.model.relative_aus else ""
     caption = _caption(runs, "figure_2", "Left: the workflow; every stage edits the face of the stage before towards "
-                       "the next AUs of the Interpolator (bars: the 17 AUs, 0 to 5). Right: the inside of stage 1. All "
-                       "pictures are the trained model's own.")  # fmt: skip
-    figure = draw_architecture(to_float(examples.images), examples.source_aus, edit, boxes,
+                       f"the next AUs of the Interpolator{given} (bars: the 17 AUs, 0 to 5). Right: the inside of "
+                       "stage 1. All pictures are the trained model's own.")  # fmt: skip
+    figure = draw_architecture(to_float(examples.images), examples.source_aus, edit, editor.focus_boxes,
                                title=_title("figure_2"), caption=caption)  # fmt: skip
     return _save(figure, runs, "figure_2", out)
 

@@ -21,16 +21,18 @@ class EFGAN(nn.Module):
             config, condition_size=condition_size, boxes=boxes, image_size=image_size
         )
         self.refiner = Refiner(config)
+        self.relative_aus = config.relative_aus
 
     def forward(self, images: Tensor, source_aus: Tensor, target_aus: Tensor) -> Edit:
         """Edits B faces.
 
         Args:
             images: B×3×S×S in [-1, 1].
-            source_aus: B×17, not used by a single stage (absolute targets; GANimation does the same).
+            source_aus: B×17 in [0, 1], used with `relative_aus` only.
             target_aus: B×17 in [0, 1].
         """
-        global_edit, local_edits = self.transformer(images, target_aus)
+        condition = target_aus - source_aus if self.relative_aus else target_aus
+        global_edit, local_edits = self.transformer(images, condition)
         focus = self.transformer.focus
         stitched = focus.stitch({region: edit.image for region, edit in local_edits.items()}, images)
         attention = focus.stitch(

@@ -27,8 +27,8 @@ class ExpressionTransformer(nn.Module):
             {region: Branch(condition_size, config.local_width, config.blocks) for region in REGIONS}
         )
 
-    def forward(self, images: Tensor, target_aus: Tensor) -> tuple[BranchOutput, dict[str, BranchOutput]]:
-        """Args: images B×3×S×S in [-1, 1]; target_aus B×17. Returns the global and the local outputs."""
+    def forward(self, images: Tensor, condition: Tensor) -> tuple[BranchOutput, dict[str, BranchOutput]]:
+        """Args: images B×3×S×S in [-1, 1]; condition B×17. Returns the global and the local outputs."""
         patches = self.focus.crop(images)
-        local = {region: self.local_branches[region](patches[region], target_aus) for region in REGIONS}
-        return self.global_branch(images, target_aus), local
+        local = {region: self.local_branches[region](patches[region], condition) for region in REGIONS}
+        return self.global_branch(images, condition), local

@@ -16,8 +16,15 @@ class GANimation(nn.Module):
     def __init__(self, config: ModelConfig, *, condition_size: int) -> None:
         super().__init__()
         self.branch = Branch(condition_size, config.width, config.blocks)
+        self.relative_aus = config.relative_aus
 
     def forward(self, images: Tensor, source_aus: Tensor, target_aus: Tensor) -> Edit:
-        """Args: images B×3×S×S in [-1, 1]; source_aus unused; target_aus B×17 in [0, 1]."""
-        edit = self.branch(images, target_aus)
+        """Edits B faces.
+
+        Args:
+            images: B×3×S×S in [-1, 1].
+            source_aus: B×17 in [0, 1], used with `relative_aus` only.
+            target_aus: B×17 in [0, 1].
+        """
+        edit = self.branch(images, target_aus - source_aus if self.relative_aus else target_aus)
         return Edit(image=edit.image, global_edit=edit)

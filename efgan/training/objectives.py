@@ -46,25 +46,39 @@ class Objective:
             return weight * losses.compute_conditional_loss(predicted, condition)
         return F.cross_entropy(predicted, condition)
 
-    def label_terms(self, critic: Critic, real: Tensor, labels: Tensor, source: Tensor, direction: Tensor) -> Terms:
+    def sensitivity_weight(self, progress: float) -> float:
+        """Weight of the label sensitivity after a fraction of the run: constant, then linear over the second half.
+
+        Source: our decision. It makes the critic see shapes while the generator is young, and draws its labels to
+        their mean: towards the end it may read AUs more fully.
+        """
+        start, final = self.weights.lambda_sens, self.weights.lambda_sens_final
+        return start + (final - start) * max(0.0, 2 * progress - 1)
+
+    def label_terms(
+        self, critic: Critic, real: Tensor, labels: Tensor, source: Tensor, direction: Tensor, progress: float
+    ) -> Terms:
         """What the critic's label head learns on real faces.
 
         Args:
             critic: for its input gradient.
             real: B×3×S×S, labels: the critic's B×K for them, source: their condition B×K.
             direction: B×K, of the label sensitivity; see `compute_label_sensitivity`.
+            progress: fraction of the run that is over.
         """
         weight = self.weights.lambda_cond_critic
         terms = {"cond": self.label_loss(labels, source, weight)}
-        if self.weights.lambda_sens:  # in proportion to the label error's own weight, so for StarGAN too
+        sensitivity_weight = self.sensitivity_weight(progress)
+        if sensitivity_weight:  # in proportion to the label error's own weight, so for StarGAN too
             own = weight if self.num_classes is None else 1.0
             sensitivity = losses.compute_label_sensitivity(critic, real, direction)
-            terms["sensitivity"] = self.weights.lambda_sens * own * sensitivity
+            terms["sensitivity"] = sensitivity_weight * own * sensitivity
         return terms
 
     def critic_terms(
-        self, critic: Critic, real: Tensor, source: Tensor, edit: Edit, mix: Tensor, direction: Tensor
-    ) -> Terms:
+        self, critic: Critic, real: Tensor, source: Tensor, edit: Edit, mix: Tensor, direction: Tensor,
+        progress: float,
+    ) -> Terms:  # fmt: skip
         """The critic's loss on real faces and the (detached) images of all stages.
 
         Args:
@@ -73,6 +87,7 @@ class Objective:
             edit: the generator's output.
             mix: NB×1×1×1 in [0, 1], the places of the gradient penalty.
             direction: B×K, of the label sensitivity.
+            progress: fraction of the run that is over.
         """
         edited = torch.cat([e.image for e in edit.stages or (edit,)]).detach()
         scores, labels = critic(torch.cat([real, edited]))
@@ -81,7 +96,7 @@ class Objective:
         return {
             "wasserstein": losses.compute_critic_loss(scores[:n], scores[n:]),
             "gradient_penalty": self.weights.lambda_gp * penalty,
-            **self.label_terms(critic, real, labels[:n], source, direction),
+            **self.label_terms(critic, real, labels[:n], source, direction, progress),
         }
 
     def generator_terms(
@@ -98,6 +113,7 @@ class Objective:
             attention_weight: warm-up factor of λ3 in [0, 1].
         """
         terms: Terms = {}
+        misread = self._misread(critic, images, source)
         stages = list(generator.stages) if isinstance(generator, CascadeEFGAN) else [generator]
         conditions = [target] if edit.stage_aus is None else edit.stage_aus.unbind(1)
         before, before_condition = images, source
@@ -106,13 +122,24 @@ class Objective:
             scores, labels = critic(stage_edit.image)
             stage_terms = {
                 "adv": losses.compute_adversarial_loss(scores),
-                "cond": self.label_loss(labels, condition, self.weights.lambda_cond),
+                "cond": self.label_loss(labels - misread, condition, self.weights.lambda_cond),
                 "cont": self.weights.lambda_cont * losses.compute_content_loss(cycle.image, before.detach()),
                 **self._attention_terms(before.detach(), stage_edit, cycle, attention_weight),
             }
             terms = {name: terms.get(name, 0.0) + value for name, value in stage_terms.items()}
             before, before_condition = stage_edit.image, condition
         return terms
+
+    def _misread(self, critic: Critic, images: Tensor, source: Tensor) -> Tensor | float:
+        """What the critic reads too much on the unchanged faces, B×17; 0 where the error is not that of the change.
+
+        Without it an edit is asked for what the critic reads wrongly on its source too. Labels are drawn to their
+        mean by the label sensitivity, so that a small request could seem fulfilled by doing nothing.
+        """
+        if not self.weights.cond_on_change or self.num_classes is not None:
+            return 0.0
+        with torch.no_grad():
+            return critic(images)[1] - source
 
     def _attention_terms(self, source: Tensor, edit: Edit, cycle: Edit, attention_weight: float) -> Terms:
         maps = [*edit.attentions.values(), *cycle.attentions.values()]
@@ -133,7 +160,7 @@ def build_objective(experiment: str, weights: LossWeights, num_classes: int) -> 
     A cascade, which starts from a trained run, has the weights of its fine-tuning.
     """
     if EXPERIMENTS[experiment].initialised_from is not None:
-        weights = replace(weights, lambda_cont=weights.lambda_cont_cascade, lambda_sens=weights.lambda_sens_cascade)
+        weights = replace(weights, lambda_cont=weights.lambda_cont_cascade, lambda_sens=weights.lambda_sens_final)
     return Objective(
         weights=weights,
         num_classes=num_classes if experiment == "stargan" else None,

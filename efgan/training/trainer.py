@@ -112,7 +112,7 @@ class Trainer:
             batch = self.sampler.next()
             source, _ = self.objective.conditions(batch)
             _, labels = self.critic(batch.images)
-            terms = self.objective.label_terms(self.critic, batch.images, labels, source, self._direction(source))
+            terms = self.objective.label_terms(self.critic, batch.images, labels, source, self._direction(source), 0.0)
             self.adam_critic.zero_grad()
             torch.stack(list(terms.values())).sum().backward()
             self.adam_critic.step()
@@ -139,7 +139,9 @@ class Trainer:
     def _update_critic(self, batch: Batch, source: Tensor, edit: Edit) -> Terms:
         n = len(batch.images) * max(1, len(edit.stages))
         mix = torch.rand(n, 1, 1, 1, generator=self.rng).to(batch.images.device)
-        terms = self.objective.critic_terms(self.critic, batch.images, source, edit, mix, self._direction(source))
+        terms = self.objective.critic_terms(
+            self.critic, batch.images, source, edit, mix, self._direction(source), self._progress
+        )
         self.adam_critic.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         self.adam_critic.step()
@@ -167,9 +169,14 @@ class Trainer:
         set_precision(self.generator, precision)
         self.critic.bf16 = precision == "bf16"
 
+    @property
+    def _progress(self) -> float:
+        """Fraction of the iterations that are over."""
+        return self.iteration / self.iterations
+
     def _schedule(self) -> None:
         """Constant learning rate, then linear to zero."""
-        progress, knee = self.iteration / self.iterations, self.config.optim.decay_from
+        progress, knee = self._progress, self.config.optim.decay_from
         factor = 1.0 if progress < knee or knee == 1 else (1 - progress) / (1 - knee)
         for optimizer in (self.adam, self.adam_critic):
             for group in optimizer.param_groups:
