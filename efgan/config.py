@@ -280,14 +280,14 @@ _SMALL_TRAIN = TrainConfig(
 )  # fmt: skip
 _SMALL_EVAL = EvalConfig(classifier="small", classifier_epochs=25, classifier_seeds=1, estimator_epochs=40,
                          max_pairs=600, frechet_pairs=400, extractor="efficientnet-lite0")  # fmt: skip
+_SMOKE_FACES = DataConfig(image_size=64, identities=8, variants=1, random_aus=2, test_fraction=0.25)
 
 PRESETS: dict[str, Preset] = {
     # plumbing: everything runs, nothing is learnt
     "smoke": Preset(
-        rafd=DataConfig(image_size=64, identities=8, variants=1, random_aus=2, test_fraction=0.25),
-        cfeed=DataConfig(image_size=64, identities=8, variants=1, random_aus=2, test_fraction=0.25),
-        joint=DataConfig(image_size=64, identities=8, variants=1, random_aus=2, test_fraction=0.25),
-        model=ModelConfig(width=8, local_width=8, blocks=1, refiner_width=8, refiner_blocks=1, critic_width=8),
+        rafd=_SMOKE_FACES, cfeed=_SMOKE_FACES, joint=_SMOKE_FACES,
+        model=replace(_SMALL_MODEL, width=8, local_width=8, blocks=1, refiner_width=8, refiner_blocks=1,
+                      critic_width=8),
         train=replace(_SMALL_TRAIN, iterations=6, cascade_iterations=4, batch_size=4, cascade_batch_size=4,
                       critic_warmup=4, interpolator_iterations=20, log_every=2, sample_every=4, checkpoint_every=3),
         evaluation=replace(_SMALL_EVAL, classifier_epochs=2, estimator_epochs=2, max_pairs=24, frechet_pairs=24),

@@ -66,6 +66,12 @@ def test_unknown_names_list_the_known(arguments, accepted):
         run_config(*arguments, 0)
 
 
+def test_small_presets_share_their_recipe():
+    """What README says of them: `smoke` runs what `mini` and `long` run."""
+    for preset in (PRESETS[name] for name in ("smoke", "mini", "long")):
+        assert preset.model.relative_aus and preset.train.loss.cond_on_change and preset.train.loss.lambda_sens_final
+
+
 def test_cascades_start_from_single_stage_runs():
     """Paper 3.3: first a single EF-GAN, then all stages from its weights."""
     assert EXPERIMENTS["cascade_ef_gan"].initialised_from == "local_focus"
