@@ -60,14 +60,14 @@ def test_every_claim_is_measured_on_the_same_edits(runs: Runs):
         assert "synthetic_rafd (embedded synthetic faces" in claim._repr_html_()
 
 
-def write_hits(runs: Runs, right: torch.Tensor, better: torch.Tensor, classifiers: int) -> None:
+def write_hits(runs: Runs, right: torch.Tensor, better: torch.Tensor, classifiers: int, seed: int = 0) -> None:
     """What the evaluation leaves of R and R+G: how many of the classifiers are right about each real test face."""
-    if not (runs.results_folder / "synthetic_rafd/controls").exists():
-        write_run(Path(runs.root), "synthetic_rafd", "controls")
-    runs.run("rafd", "controls").metrics.update(
+    if not (runs.results_folder / f"synthetic_rafd/controls/seed{seed}").exists():
+        write_run(Path(runs.root), "synthetic_rafd", "controls", seed)
+    runs.run("rafd", "controls", seed).metrics.update(
         accuracy_R_per_face=right.tolist(), accuracy_R_per_seed=[float(right.mean())] * classifiers
     )
-    runs.run("rafd", "cascade_ef_gan").metrics["accuracy_RG_per_face"] = better.tolist()
+    runs.run("rafd", "cascade_ef_gan", seed).metrics["accuracy_RG_per_face"] = better.tolist()
 
 
 def test_edits_that_mend_the_classifier_are_seen(runs: Runs):
@@ -83,6 +83,18 @@ def test_edits_that_mend_the_classifier_are_seen(runs: Runs):
     assert found.difference == pytest.approx(float(gain.mean()))
     write_hits(runs, right, right + gain, classifiers=2)
     assert claims.claim_generated_images(runs).verdict == "not decided"
+
+
+def test_the_gain_over_several_seeds_names_them(runs: Runs):
+    """R+G alone averages over seeds; every other answer is the first seed's."""
+    write_run(Path(runs.root), "synthetic_rafd", "cascade_ef_gan", seed=1)
+    faces, split = runs.test_faces("rafd")
+    right = torch.zeros(len(evaluated_rows(faces, split.test)))
+    for seed, better in enumerate((right, right + 1)):
+        write_hits(runs, right, better, classifiers=3, seed=seed)
+    claim = claims.claim_generated_images(runs, seeds=2)
+    assert claim.comparisons[0].difference == 0.5
+    assert "6 classifiers" in claim.comparisons[0].what and "seeds 0, 1." in claim.measured_on
 
 
 def test_runs_evaluated_before_say_what_to_do(runs: Runs):

@@ -232,13 +232,17 @@ class Runs:
             examples.images, examples.source_aus, examples.target_aus, examples.target_expression
         )
 
-    def describe(self, *runs: tuple[str, str], shown: str = "Test faces of") -> str:
-        """The closing words of a caption: data, split, preset, seed and iterations of the (role, experiment) runs.
+    def describe(
+        self, *runs: tuple[str, str], shown: str = "Test faces of", seeds: Sequence[int] | None = None
+    ) -> str:  # fmt: skip
+        """The closing words of a caption: data, split, preset, seeds and iterations of the (role, experiment) runs.
 
         Args:
             runs: (role, experiment).
             shown: what stands before the datasets' names.
+            seeds: of the runs; None for the one that figures show.
         """
+        seeds = [self.seed] if seeds is None else seeds
         parts = []
         for role in dict.fromkeys(role for role, _ in runs):
             run = self.run(role, next(e for r, e in runs if r == role))
@@ -246,7 +250,8 @@ class Runs:
             parts.append(f"{run.dataset} ({kind}, {run.config.data.split} split, {run.config.data.image_size} px)")
         budgets = {self.run(*run).experiment.method: self.run(*run).budget for run in runs}
         updates = "; ".join(f"{method} {budget}" for method, budget in budgets.items())
-        return (f"{shown} {' and '.join(parts)}; preset {self.preset}, seed {self.seed}. "
+        numbers = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"
+        return (f"{shown} {' and '.join(parts)}; preset {self.preset}, {numbers}. "
                 f"Generator updates: {updates}.")  # fmt: skip
 
 
