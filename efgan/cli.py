@@ -52,7 +52,7 @@ def main() -> None:
 
 _root = click.option("--root", type=click.Path(file_okay=False, path_type=Path), default=Path(), show_default="here",
                      help="Folder that gets results/ and figures/.")  # fmt: skip
-_preset = click.option("--preset", default="mini", show_default=True, help="smoke, mini, long or paper.")
+_preset = click.option("--preset", default="mini", show_default=True, help="smoke, mini, long, slim or paper.")
 _split = click.option("--split", help="identity or image; by default identity for synthetic, image for real data.")
 _data_root = click.option("--data-root", type=click.Path(file_okay=False), callback=lambda *given: _absolute(given[-1]),
                           help="Folder that holds rafd/, cfeed/ and, where you have it, affectnet/.")  # fmt: skip

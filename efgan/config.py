@@ -297,9 +297,7 @@ PRESETS: dict[str, Preset] = {
         rafd=DataConfig(image_size=64, variants=2, random_aus=8, test_fraction=0.15),
         cfeed=DataConfig(image_size=64, identities=36, random_aus=8, test_fraction=0.2),
         joint=DataConfig(image_size=64, identities=150, variants=2, random_aus=8),
-        model=_SMALL_MODEL,
-        train=_SMALL_TRAIN,
-        evaluation=_SMALL_EVAL,
+        model=_SMALL_MODEL, train=_SMALL_TRAIN, evaluation=_SMALL_EVAL,
     ),
     # hours: what the machine at hand can do
     "long": Preset(
@@ -307,14 +305,21 @@ PRESETS: dict[str, Preset] = {
         cfeed=DataConfig(image_size=64, identities=120, random_aus=8),
         joint=DataConfig(image_size=64, random_aus=8),
         model=replace(_SMALL_MODEL, critic_fine_layer=3),
-        train=replace(
-            _SMALL_TRAIN, iterations=1_800, cascade_iterations=150, interpolator_iterations=5_000,
-            loss=replace(_SMALL_TRAIN.loss, lambda_cond=14.0, lambda_chroma=30.0),
-            optim=replace(_SMALL_TRAIN.optim, ema=0.995),
-        ),
+        train=replace(_SMALL_TRAIN, iterations=1_800, cascade_iterations=150, interpolator_iterations=5_000,
+                      loss=replace(_SMALL_TRAIN.loss, lambda_cond=14.0, lambda_chroma=30.0),
+                      optim=replace(_SMALL_TRAIN.optim, ema=0.995)),
         evaluation=replace(_SMALL_EVAL, classifier_seeds=3, max_pairs=None),
     ),
     # the paper's size, for a GPU
     "paper": Preset(rafd=DataConfig(), cfeed=DataConfig(random_aus=8), joint=DataConfig(random_aus=8),
                     model=ModelConfig(), train=TrainConfig(), evaluation=EvalConfig()),
 }  # fmt: skip
+
+# `long` for a GPU: faces of the paper's size. The fine head sees as much of a face as in `long`.
+_LONG = PRESETS["long"]
+PRESETS["slim"] = replace(
+    _LONG, rafd=DataConfig(), cfeed=replace(_LONG.cfeed, image_size=128), joint=replace(_LONG.joint, image_size=128),
+    model=replace(_LONG.model, critic_fine_layer=4),
+    train=replace(_LONG.train, iterations=2_400, cascade_iterations=480, batch_size=16, critic_warmup=800,
+                  loss=replace(_LONG.train.loss, lambda_tv=1.5e-5)),
+)  # fmt: skip

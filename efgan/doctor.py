@@ -111,7 +111,7 @@ def _inception() -> Iterator[Finding]:
     if path:
         yield Finding(topic="Inception", text=f"weights of the official FID: {path}")
     else:
-        yield Finding(topic="Inception", text="no weights of the official FID; smoke, mini and long do not use them",
+        yield Finding(topic="Inception", text="no weights of the official FID; the small presets do not use them",
                       remedy="for the paper preset they are downloaded on first use; without a network set "
                              "EFGAN_INCEPTION to the file weights-inception-2015-12-05-6726825d.pth")  # fmt: skip
 

@@ -16,7 +16,7 @@ LAYERS = (
 )  # fmt: skip
 # The loop, and the per-pixel kernel: numba's cache on disk does not notice a change in a kernel of another file.
 LONG_FUNCTIONS = {"Trainer.run": 120, "shade_head": 100, "shade_hair": 75}
-LONG_FILES = {"shading.py": 450}
+LONG_FILES = {"shading.py": 450, "config.py": 330}
 every_module = pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(PACKAGE)) for path in MODULES])
 
 

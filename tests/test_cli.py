@@ -26,7 +26,7 @@ def test_every_command_has_help_with_an_example(command):
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
-    (["reproduce", "--preset", "huge"], "unknown preset 'huge': choose one of smoke, mini, long, paper"),
+    (["reproduce", "--preset", "huge"], "unknown preset 'huge': choose one of smoke, mini, long, paper, slim"),
     (["reproduce", "--dataset", "imagenet"], "unknown DATASET 'imagenet': choose synthetic or real"),
     (["reproduce", "--split", "half"], "unknown split 'half': choose one of identity, image"),
     (["reproduce", "--jobs", "0"], "jobs = 0 is not accepted: 1 or more"),

@@ -54,7 +54,7 @@ def test_bad_values_say_what_is_accepted(kind, values, accepted):
 @pytest.mark.parametrize(
     ("arguments", "accepted"),
     [
-        (("huge", "synthetic_rafd", "baseline"), "smoke, mini, long, paper"),
+        (("huge", "synthetic_rafd", "baseline"), "smoke, mini, long, paper, slim"),
         (("mini", "celeba", "baseline"), "synthetic_rafd"),
         (("mini", "synthetic_rafd", "pix2pix"), "stargan"),
         (("mini", "synthetic_cfeed", "baseline"), "rafd"),
@@ -67,8 +67,8 @@ def test_unknown_names_list_the_known(arguments, accepted):
 
 
 def test_small_presets_share_their_recipe():
-    """What README says of them: `smoke` runs what `mini` and `long` run."""
-    for preset in (PRESETS[name] for name in ("smoke", "mini", "long")):
+    """What README says of them: `smoke` runs what `mini`, `long` and `slim` run."""
+    for preset in (PRESETS[name] for name in ("smoke", "mini", "long", "slim")):
         assert preset.model.relative_aus and preset.train.loss.cond_on_change and preset.train.loss.lambda_sens_final
 
 

@@ -108,11 +108,13 @@ class Trainer:
 
     def _warm_up_critic(self) -> None:
         """Teaches the critic's label head on real faces, so that the generator is asked for expressions at once."""
-        for _ in track(range(self.critic_warmup), description=f"critic of {self.folder.parent.name}"):
+        for k in track(range(self.critic_warmup), description=f"critic of {self.folder.parent.name}"):
+            progress = k / self.critic_warmup - 1
             batch = self.sampler.next()
             source, _ = self.objective.conditions(batch)
             _, labels = self.critic(batch.images)
-            terms = self.objective.label_terms(self.critic, batch.images, labels, source, self._direction(source), 0.0)
+            direction = self._direction(source)
+            terms = self.objective.label_terms(self.critic, batch.images, labels, source, direction, progress)
             self.adam_critic.zero_grad()
             torch.stack(list(terms.values())).sum().backward()
             self.adam_critic.step()
