@@ -108,12 +108,6 @@ def test_label_sensitivity_falls_over_the_second_half():
     assert cascade.sensitivity_weight(0.0) == cascade.sensitivity_weight(1.0) == 0.025
 
 
-def test_label_sensitivity_waits_until_labels_were_learnt():
-    """The warm-up of the critic counts from -1 to 0: nothing in its first half, λ from then on."""
-    objective = build_objective("local_focus", LossWeights(lambda_sens=0.125), 8)
-    assert [objective.sensitivity_weight(p) for p in (-1.0, -0.51, -0.5, -0.01)] == [0.0, 0.0, 0.125, 0.125]
-
-
 def test_wasserstein_terms():
     """The generator raises the score of edits, the critic the gap between real and edited."""
     real, edited = torch.tensor([3.0, 5.0]), torch.tensor([1.0, 2.0])

@@ -71,6 +71,15 @@ def test_critic_has_the_published_layers():
     assert scores.shape == (1, 1, 2, 2) and aus.shape == (1, 17)
 
 
+def test_critic_starts_as_published():
+    """GANimation's code: weights from N(0, 0.02), biases zero."""
+    for name, parameter in Critic(128, 8, 64, 17, 4).named_parameters():
+        if name.endswith("bias"):
+            assert not parameter.any()
+        else:
+            assert parameter.std().item() == pytest.approx(0.02, rel=0.1)
+
+
 def test_fine_patches_count_as_much_as_the_whole_face():
     """With a second patch head the mean score is the mean of both heads' means; the labels are as without."""
     torch.manual_seed(0)

@@ -116,7 +116,13 @@ def set_precision(generator: nn.Module, precision: str) -> None:
 
 
 def initialise(module: nn.Module) -> None:
-    """Convolution weights from N(0, 0.02), as in the code of GANimation and StarGAN's successors."""
+    """Convolution weights from N(0, 0.02) and no biases, as in GANimation's code.
+
+    Torch's own random biases would drown the weak signal of the critic's first layers: at 128 px some critics then
+    never learn to read AUs.
+    """
     for part in module.modules():
         if isinstance(part, nn.Conv2d | nn.ConvTranspose2d | ConditionedConv):
             nn.init.normal_(part.weight, 0.0, 0.02)
+            if isinstance(bias := getattr(part, "bias", None), nn.Parameter):
+                nn.init.zeros_(bias)

@@ -50,11 +50,8 @@ class Objective:
         """Weight of the label sensitivity after a fraction of the run: constant, then linear over the second half.
 
         Source: our decision. It makes the critic see shapes while the generator is young, and draws its labels to
-        their mean: towards the end it may read AUs more fully. Labels that have learnt nothing yet it would hold at
-        their mean: none in the first half of the critic's warm-up, -1 to 0.
+        their mean: towards the end it may read AUs more fully.
         """
-        if progress < -0.5:
-            return 0.0
         start, final = self.weights.lambda_sens, self.weights.lambda_sens_final
         return start + (final - start) * max(0.0, 2 * progress - 1)
 
@@ -67,7 +64,7 @@ class Objective:
             critic: for its input gradient.
             real: B×3×S×S, labels: the critic's B×K for them, source: their condition B×K.
             direction: B×K, of the label sensitivity; see `compute_label_sensitivity`.
-            progress: fraction of the run that is over; -1 to 0 in the warm-up.
+            progress: fraction of the run that is over.
         """
         weight = self.weights.lambda_cond_critic
         terms = {"cond": self.label_loss(labels, source, weight)}

@@ -108,13 +108,11 @@ class Trainer:
 
     def _warm_up_critic(self) -> None:
         """Teaches the critic's label head on real faces, so that the generator is asked for expressions at once."""
-        for k in track(range(self.critic_warmup), description=f"critic of {self.folder.parent.name}"):
-            progress = k / self.critic_warmup - 1
+        for _ in track(range(self.critic_warmup), description=f"critic of {self.folder.parent.name}"):
             batch = self.sampler.next()
             source, _ = self.objective.conditions(batch)
             _, labels = self.critic(batch.images)
-            direction = self._direction(source)
-            terms = self.objective.label_terms(self.critic, batch.images, labels, source, direction, progress)
+            terms = self.objective.label_terms(self.critic, batch.images, labels, source, self._direction(source), 0.0)
             self.adam_critic.zero_grad()
             torch.stack(list(terms.values())).sum().backward()
             self.adam_critic.step()
