@@ -1,5 +1,6 @@
 """Makes results/reference, figures/reference and the README's results from a finished batch: half-precision weights of
-every method, a gallery of test faces, numbers and manifests of all runs, tables and small figures.
+the methods, a gallery of test faces, numbers and manifests of all runs, tables and small figures. What is shipped of
+other presets stays.
 
 Run it after `make reproduce`, from the folder that holds results/::
 
@@ -12,12 +13,11 @@ import argparse
 import shutil
 from pathlib import Path
 
-from efgan.editing.reference import REFERENCE, ship_reference
+from efgan.editing.reference import METHODS, REFERENCE, ship_reference
 from efgan.exhibits.shipped import results_block, ship_results, write_block
 
 ROOT = Path(__file__).resolve().parents[1]
-FIGURES = ROOT / "figures" / "reference"
-LIMIT_MB = 60  # what a clone may weigh
+LIMIT_MB, WEIGHTS_MB = 60, 40  # what a clone may weigh
 
 
 def main() -> None:
@@ -26,20 +26,29 @@ def main() -> None:
     parser.add_argument("--preset", default="mini")
     parser.add_argument("--dataset", default="synthetic_rafd")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=REFERENCE)
+    parser.add_argument("--methods", nargs="*", default=METHODS, help="whose weights are shipped (default: all)")
+    parser.add_argument("--partial", action="store_true", help="some runs and exhibits of the batch are wanting")
     args = parser.parse_args()
-    made = args.out.with_name(f"{args.out.name}.new")  # takes the old one's place when it is whole
-    paths = ship_reference(args.root, preset=args.preset, dataset=args.dataset, seed=args.seed, destination=made)
-    paths += ship_results(args.root, preset=args.preset, destination=made, figures=FIGURES)
-    for path in paths:
-        print(f"{path.stat().st_size / 1e6:8.2f} MB  {path.name}")
-    megabytes = sum(path.stat().st_size for path in paths) / 1e6
-    print(f"{megabytes:8.2f} MB in all (at most {LIMIT_MB})")
-    if megabytes > LIMIT_MB:
-        raise SystemExit(f"{megabytes:.0f} MB are too much to ship: take a smaller preset")
-    shutil.rmtree(args.out, ignore_errors=True)
-    made.rename(args.out)
-    write_block(ROOT / "README.md", results_block(args.out / "synthetic" / args.preset, "figures/reference"))
+    made = REFERENCE.with_name(f"{REFERENCE.name}.new")  # takes the old one's place when it is whole
+    shutil.rmtree(made, ignore_errors=True)
+    shutil.copytree(REFERENCE, made)  # other presets stay
+    shutil.rmtree(made / "synthetic" / args.preset, ignore_errors=True)
+    figures = Path("figures", "reference", args.preset) if args.partial else Path("figures", "reference")
+    ship_reference(args.root, preset=args.preset, dataset=args.dataset, seed=args.seed, methods=args.methods,
+                   destination=made)  # fmt: skip
+    ship_results(args.root, preset=args.preset, destination=made, figures=ROOT / figures, whole=not args.partial)
+    sizes = {path.relative_to(made): path.stat().st_size / 1e6 for path in sorted(made.rglob("*")) if path.is_file()}
+    for path, megabytes in sizes.items():
+        print(f"{megabytes:8.2f} MB  {path}")
+    weights = sum(megabytes for path, megabytes in sizes.items() if path.suffix == ".safetensors")
+    total = sum(sizes.values())
+    print(f"{total:8.2f} MB in all (at most {LIMIT_MB}), {weights:.2f} MB of it weights (at most {WEIGHTS_MB})")
+    if total > LIMIT_MB or weights > WEIGHTS_MB:
+        raise SystemExit("this is too much to ship: take a smaller preset, or fewer --methods")
+    shutil.rmtree(REFERENCE)
+    made.rename(REFERENCE)
+    block = results_block(REFERENCE / "synthetic" / args.preset, figures.as_posix(), ROOT)
+    write_block(ROOT / "README.md", args.preset, block)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Figures 1-8: the paper's arrangement, examples by rule, real outputs of the runs, whole files with captions."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +88,14 @@ def test_comparison_shows_what_the_runs_make_of_the_same_faces(runs: Runs, drawn
     edited = runs.edit("rafd", "ganimation", examples).image
     assert torch.equal(drawn["rows"][0][1], examples.images[1])
     assert torch.equal(drawn["rows"][3][1], edited[1])
+
+
+def test_comparison_on_one_set_needs_no_runs_of_the_other(runs: Runs, drawn: dict) -> None:
+    """Half of figure 5, for a batch that has but one set."""
+    shutil.rmtree(runs.results_folder / "synthetic_rafd")
+    caption = figures.figure_5(runs, roles=["cfeed"]).get_label()
+    assert [len(row) for row in drawn["rows"]] == [5] * 5
+    assert "synthetic_cfeed" in caption and "synthetic_rafd" not in caption
 
 
 def test_ablation_rows_are_the_papers(runs: Runs, drawn: dict) -> None:

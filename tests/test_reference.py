@@ -1,6 +1,7 @@
 """What is shipped: weights of half precision that open by themselves, a gallery, and the run's manifest."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -60,6 +61,18 @@ def test_the_shipped_run_is_found_and_verified(shipped, tmp_path):
         reference_run(folder=tmp_path / "reference")
     with pytest.raises(UserError, match="no shipped baseline"):
         reference_run("baseline", folder=tmp_path / "reference")
+
+
+def test_of_several_shipped_runs_the_one_with_the_largest_faces_opens(shipped, tmp_path):
+    """Whatever its preset's name."""
+    folder, _ = shipped
+    larger = tmp_path / "reference/synthetic/a_preset/synthetic_cfeed/cascade_ef_gan/seed0"
+    shutil.copytree(folder, larger)
+    assert reference_run(folder=tmp_path / "reference") == larger  # of equal size the first by name
+    config = json.loads((folder / "config.json").read_text())
+    config["data"]["image_size"] = 128
+    (folder / "config.json").write_text(json.dumps(config))
+    assert reference_run(folder=tmp_path / "reference") == folder
 
 
 def test_unfinished_runs_are_not_shipped(shipped, tmp_path):

@@ -106,9 +106,10 @@ def test_the_readme_shows_tables_and_figures_of_what_was_shipped(batch):
     (batch / "results/synthetic/smoke/claims.csv").write_text(claims)
     ship(batch)
     readme = batch / "README.md"
-    readme.write_text(f"# Title\n{BEGIN}\nformer\n{END}\nend\n")
+    begin, end = (marker.format(preset="smoke") for marker in (BEGIN, END))
+    readme.write_text(f"# Title\n{begin}\nformer\n{end}\nend\n")
     for _ in range(2):
-        write_block(readme, results_block(batch / "ref/synthetic/smoke", "figs"))
+        write_block(readme, "smoke", results_block(batch / "ref/synthetic/smoke", "figs", batch))
         text = readme.read_text()
         assert text.startswith("# Title\n") and text.endswith("\nend\n") and "former" not in text
         assert "preset `smoke`, commit `c0ffee`" in text and text.count("Table 2.") == 1
@@ -117,4 +118,25 @@ def test_the_readme_shows_tables_and_figures_of_what_was_shipped(batch):
         assert all(f"(figs/figure_{k}.jpg)" in text for k in range(1, 9))
     readme.write_text("# Title\n")
     with pytest.raises(UserError, match="no place for the results"):
-        write_block(readme, "")
+        write_block(readme, "smoke", "")
+
+
+def test_the_readme_shows_one_row_per_method_and_the_commits(batch):
+    """G, R+G and the distance of every run of both sets, R of the set beside its name; all commits of manifests."""
+    record = batch / "results/synthetic/smoke/synthetic_cfeed/stargan/seed0/manifest.json"
+    record.write_text(record.read_text().replace("c0ffee", "decaf0123").replace("false", "true"))
+    ship(batch)
+    block = results_block(batch / "ref/synthetic/smoke", "figs", batch)
+    assert "commits `c0ffee`, `decaf01` with changes;" in block
+    rows = [line for line in block.splitlines() if line.startswith(("| synthetic_rafd (", "| synthetic_cfeed ("))]
+    assert len(rows) == 10
+    assert rows[5] == "| synthetic_rafd (95.0) | Cascade EF-GAN | 70.0 | 90.0 | – | 49.3 | 0.50 | – |"
+
+
+def test_part_of_a_batch_is_shipped_on_request(batch):
+    """What is wanting is left out, in the README too."""
+    for path in (*(batch / "figures/synthetic/smoke").glob("figure_[3-8].png"), *batch.rglob("table_3.*")):
+        path.unlink()
+    ship_results(batch, preset="smoke", destination=batch / "ref", figures=batch / "figs", whole=False)
+    block = results_block(batch / "ref/synthetic/smoke", "figs", batch)
+    assert "figure_2.jpg" in block and "figure_5" not in block and "Table 1." in block and "Table 3." not in block

@@ -6,6 +6,7 @@ precision, and its manifest says from which weights they were made.
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,12 @@ METHODS = (*(name for name in EXPERIMENT_ORDER if name != "controls"), "cascade_
 
 
 def reference_run(experiment: str = "cascade_ef_gan", *, folder: Path = REFERENCE) -> Path:
-    """The shipped run of an experiment, its weights compared with its manifest.
+    """The shipped run of an experiment, of several the one with the largest faces; its weights are verified.
 
     Raises:
         UserError: there is none, or its weights were changed.
     """
-    found = sorted(folder.glob(f"*/*/*/{experiment}/seed*/{WEIGHTS}"))
+    found = sorted(folder.glob(f"*/*/*/{experiment}/seed*/{WEIGHTS}"), key=_size_first)
     if not found:
         raise UserError(f"no shipped {experiment} in {folder.name}/: run from a checkout of the repository, or train "
                         "one with `make reproduce` and give its run folder")  # fmt: skip
@@ -42,6 +43,10 @@ def reference_run(experiment: str = "cascade_ef_gan", *, folder: Path = REFERENC
     if json.loads((run / "manifest.json").read_text())["outputs"].get(WEIGHTS) != sha256_of(found[0]):
         raise UserError(f"{found[0]} is not the file its manifest.json tells of: restore it with `git checkout`")
     return run
+
+
+def _size_first(weights: Path) -> tuple[int, Path]:
+    return -read_config(weights.parent).data.image_size, weights
 
 
 def sibling_runs(run: Path) -> dict[str, Path]:
@@ -155,8 +160,18 @@ def ship_estimator(controls: Path, destination: Path) -> list[Path]:
     return [folder]
 
 
-def ship_reference(root: Path, *, preset: str, dataset: str, seed: int, destination: Path = REFERENCE) -> list[Path]:
-    """Ships every trained method of a dataset, its AU estimator, and a gallery of its test faces.
+def ship_reference(
+    root: Path, *, preset: str, dataset: str, seed: int, methods: Sequence[str] = METHODS, destination: Path = REFERENCE
+) -> list[Path]:
+    """Ships the trained methods of a dataset, its AU estimator, and a gallery of its test faces.
+
+    A gallery of larger faces that is already there stays: it belongs to the run that `reference_run` prefers.
+
+    Args:
+        root: folder that holds results/.
+        preset, dataset, seed: of the runs.
+        methods: experiments whose weights are shipped; those that were not trained are left out.
+        destination: gets them.
 
     Returns:
         The files written.
@@ -168,8 +183,9 @@ def ship_reference(root: Path, *, preset: str, dataset: str, seed: int, destinat
     config = read_config(main)
     if not config.data.synthetic:
         raise UserError(f"{dataset} holds photographs under a licence: only runs on the embedded faces are shipped")
-    folders = [ship_run(run, destination) for run in sibling_runs(main).values()]
+    folders = [ship_run(run, destination) for name, run in sibling_runs(main).items() if name in methods]
     folders += ship_estimator(main.parents[1] / "controls" / main.name, destination)
-    faces = load_faces(config.data)
-    gallery = save_gallery(choose_gallery(faces, split_faces(faces, config.data)), destination / GALLERY)
+    faces, gallery = load_faces(config.data), destination / GALLERY
+    if not gallery.exists() or load_gallery(destination).size <= faces.size:
+        save_gallery(choose_gallery(faces, split_faces(faces, config.data)), gallery)
     return [gallery, *(path for folder in folders for path in sorted(folder.iterdir()))]

@@ -38,6 +38,7 @@ TASKS: dict[str, list[tuple[str, str]]] = {
                  ("sad", "happy"), ("neutral", "angry")],
 }  # fmt: skip
 PHOTO_TASKS = ("surprised", "angry")  # of figure 8's photos
+ROLES = ("rafd", "cfeed")  # the paper's datasets that ours stand for
 STEPS = 6  # columns of figure 7 after the input; our decision
 TARGET = "The target is the person's own face with that expression."
 DRAWN = "Faces are drawn by seed, not by hand."
@@ -137,25 +138,30 @@ def figure_4(runs: Runs, out: Path | None = None) -> Figure:
     return _save(figure, runs, "figure_4", out)
 
 
-def figure_5(runs: Runs, out: Path | None = None) -> Figure:
+def figure_5(runs: Runs, out: Path | None = None, *, roles: Sequence[str] = ROLES) -> Figure:
     """Comparison with the state of the art: columns 1-5 in RaFD's role, 6-10 in CFEED's.
 
-    Args and Raises as `figure_1`. Source: paper figure 5.
+    Args:
+        runs: where the runs are.
+        out: as `figure_1`.
+        roles: the sets that are shown, by the paper's dataset that they stand for.
+
+    Raises as `figure_1`. Source: paper figure 5.
     """
     columns: list[list[Picture]] = []
     labels: list[str] = []
-    for role, tasks in (("rafd", "figure_5"), ("cfeed", "figure_5_cfeed")):
-        examples = runs.examples(role, TASKS[tasks])
+    for role in roles:
+        examples = runs.examples(role, TASKS["figure_5" if role == "rafd" else f"figure_5_{role}"])
         edits = [runs.edit(role, e, examples).image for e in ("stargan", "ganimation", "cascade_ef_gan")]
         columns += [list(column) for column in zip(examples.images, examples.targets, *edits, strict=True)]
         labels += examples.labels
     rows = [list(row) for row in zip(*columns, strict=True)]
-    groups = [(_role_heading(runs, role), 5) for role in ("rafd", "cfeed")]
+    groups = [(_role_heading(runs, role), 5) for role in roles]
     figure = image_grid(
         rows, title=_title("figure_5"), column_labels=labels, column_groups=groups,
         row_labels=["input", "target", "StarGAN", "GANimation", "Cascade\nEF-GAN"],
         cell=_cell(columns[0][0].shape[-1], 192),
-        caption=_caption(runs, "figure_5", f"One expression change per column. {TARGET} {RULE}"),
+        caption=_caption(runs, "figure_5", f"One expression change per column. {TARGET} {RULE}", roles),
     )  # fmt: skip
     return _save(figure, runs, "figure_5", out)
 
@@ -255,8 +261,8 @@ def _title(name: str) -> str:
     return find_exhibit(name).heading
 
 
-def _caption(runs: Runs, name: str, says: str) -> str:
-    return f"{says} {runs.describe(*find_exhibit(name).runs)}"
+def _caption(runs: Runs, name: str, says: str, roles: Sequence[str] = ROLES) -> str:
+    return f"{says} {runs.describe(*(run for run in find_exhibit(name).runs if run[0] in roles))}"
 
 
 def _save(figure: Figure, runs: Runs, name: str, out: Path | None) -> Figure:

@@ -14,17 +14,18 @@ from PIL import Image
 
 from efgan.editing.reference import cleaned
 from efgan.errors import UserError
-from efgan.paper import EXHIBITS
+from efgan.experiments import find_experiment
+from efgan.paper import EXHIBITS, EXPERIMENT_ORDER
 from efgan.provenance import write_atomic
 from efgan.training.run import WEIGHTS
 
-BEGIN, END = "<!-- results: written by scripts/ship_reference.py -->", "<!-- end of the results -->"
+BEGIN, END = "<!-- results of {preset}: written by scripts/ship_reference.py -->", "<!-- end of {preset} -->"
 FIGURE_WIDTH = 1400  # pixels
 NOTEBOOK_WIDTH = 800  # pixels of a picture in an executed notebook
 _NOTEBOOKS = ("*/dataset.ipynb", "*/*/seed*/train.ipynb", "*/*/seed*/notebook.ipynb", "notebooks/[!.]*.ipynb")
 
 
-def ship_results(root: Path, *, preset: str, destination: Path, figures: Path) -> list[Path]:
+def ship_results(root: Path, *, preset: str, destination: Path, figures: Path, whole: bool = True) -> list[Path]:
     """Copies what a finished batch on the embedded faces says of itself.
 
     Args:
@@ -33,17 +34,18 @@ def ship_results(root: Path, *, preset: str, destination: Path, figures: Path) -
         destination: gets config, manifest and metrics of every run, executed notebooks with small pictures, the
             tables, and the exhibits' manifests.
         figures: gets every figure, at most `FIGURE_WIDTH` wide, as JPEG.
+        whole: False if some of its runs and exhibits are wanting.
 
     Returns:
         The files written.
 
     Raises:
-        UserError: an exhibit is missing.
+        UserError: an exhibit of a whole batch is missing.
     """
     batch = root / "results" / "synthetic" / preset
     drawn = root / "figures" / "synthetic" / preset
     made = {path.stem for path in (*drawn.glob("*.png"), *batch.glob("tables/*.md"))}
-    if missing := EXHIBITS.keys() - made:
+    if whole and (missing := EXHIBITS.keys() - made):
         raise UserError(f"{batch} is not a finished batch, it lacks {', '.join(sorted(missing))}: `make reproduce "
                         f"PRESET={preset}`")  # fmt: skip
     place = destination / "synthetic" / preset
@@ -78,29 +80,59 @@ def light_notebook(path: Path, root: Path) -> str:
     return str(nbformat.writes(notebook)).replace(str(root.resolve()), ".") + "\n"
 
 
-def results_block(place: Path, figures: str) -> str:
-    """The README's part about the shipped batch, in Markdown: Figure 5, tables, claims, other figures folded away.
+def results_block(place: Path, figures: str, root: Path) -> str:
+    """The README's part about a shipped batch, in Markdown: Figure 5, numbers, tables, claims, other figures folded.
 
     Args:
         place: the shipped batch, e.g. results/reference/synthetic/mini.
         figures: the figures' folder as the README must name it.
+        root: the README's folder.
     """
-    record = json.loads((place / "synthetic_rafd/cascade_ef_gan/seed0/manifest.json").read_text())
     said: set[str] = set()
     tables = []
-    for name in (e.name for e in EXHIBITS.values() if e.kind == "table"):
-        lines = (place / "tables" / f"{name}.md").read_text().splitlines()
+    for path in sorted(place.glob("tables/*.md")):
+        lines = path.read_text().splitlines()
         tables.append("\n".join(line for line in lines if not line.startswith("- ") or line not in said))
         said |= {line for line in lines if line.startswith("- ")}
-    shown = {e.name: f"Figure {e.name[-1]}. {e.title}" for e in EXHIBITS.values() if e.kind == "figure"}
-    pictures = {name: f"![{title}]({figures}/{name}.jpg)\n\n*{title}.*" for name, title in shown.items()}
-    first = pictures.pop("figure_5")
+    titles = {e.name: f"Figure {e.name[-1]}. {e.title}" for e in EXHIBITS.values() if e.kind == "figure"}
+    pictures = {name: f"![{title}]({figures}/{name}.jpg)\n\n*{title}.*" for name, title in titles.items()
+                if (root / figures / f"{name}.jpg").exists()}  # fmt: skip
+    first = [pictures.pop("figure_5")] if "figure_5" in pictures else []
+    folded = ["<details><summary>All other figures</summary>", *pictures.values(), "</details>"] if pictures else []
     return "\n\n".join([
-        f"Embedded synthetic faces, preset `{place.name}`, commit `{record['git']['commit'][:7]}`; every number is "
-        "computed, from the runs whose manifests are in `results/reference/`.",
-        first, *tables, *_claims(place),
-        "<details><summary>All other figures</summary>", *pictures.values(), "</details>",
+        f"Embedded synthetic faces, preset `{place.name}`, {_commits(place)}; every number is computed, from the runs "
+        "whose manifests are in `results/reference/`.",
+        *first, _overview(place), *tables, *_claims(place), *folded,
     ])  # fmt: skip
+
+
+def _commits(place: Path) -> str:
+    """The commits of all shipped runs and exhibits, as their manifests name them."""
+    states = [json.loads(path.read_text())["git"] for path in place.rglob("*manifest.json")]
+    names = sorted({f"`{git['commit'][:7]}`" + " with changes" * git["dirty"] for git in states if git})
+    return f"commit{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
+
+_OVERVIEW = {  # heading → number of metrics.json, factor, format
+    "G, %": ("accuracy_G", 100, ".1f"), "R+G, %": ("accuracy_RG", 100, ".1f"),
+    "PSNR over copying, dB": ("psnr_over_copy", 1, "+.2f"), "Fréchet distance": ("fd", 1, ".1f"),
+    "AU error over copying's": ("au_mae_relative_to_copy", 1, ".2f"), "same person, %": ("identity", 100, ".1f"),
+}  # fmt: skip
+
+
+def _overview(place: Path) -> str:
+    """What was measured of every method with the first seed, one row per dataset and method."""
+    lines = [f"| Set (R, %) | Method | {' | '.join(_OVERVIEW)} |", "|---|---|" + "--:|" * len(_OVERVIEW)]
+    for controls in sorted(place.glob("*/controls/seed0/metrics.json"), reverse=True):
+        dataset = controls.parts[-4]
+        heading = f"{dataset} ({100 * json.loads(controls.read_text())['accuracy_R']:.1f})"
+        for path in (place / dataset / name / "seed0" / "metrics.json" for name in EXPERIMENT_ORDER):
+            if path.exists() and path != controls:
+                found = json.loads(path.read_text())
+                cells = [format(factor * found[key], form) if found.get(key) is not None else "–"
+                         for key, factor, form in _OVERVIEW.values()]  # fmt: skip
+                lines.append(f"| {' | '.join([heading, find_experiment(path.parts[-3]).method, *cells])} |")
+    return "\n".join(lines)
 
 
 def _claims(place: Path) -> list[str]:
@@ -118,17 +150,18 @@ def _claims(place: Path) -> list[str]:
     ]
 
 
-def write_block(readme: Path, block: str) -> Path:
-    """Puts a block between the README's markers.
+def write_block(readme: Path, preset: str, block: str) -> Path:
+    """Puts a block between the README's markers of a preset.
 
     Raises:
         UserError: the markers are missing.
     """
     text = readme.read_text(encoding="utf-8")
-    if not (BEGIN in text and END in text.split(BEGIN, 1)[-1]):
-        raise UserError(f"{readme} has no place for the results: add the two lines {BEGIN} and {END}")
-    before, rest = text.split(BEGIN, 1)
-    return _write(readme, f"{before}{BEGIN}\n{block}\n{END}{rest.split(END, 1)[1]}")
+    begin, end = (marker.format(preset=preset) for marker in (BEGIN, END))
+    if not (begin in text and end in text.split(begin, 1)[-1]):
+        raise UserError(f"{readme} has no place for the results: add the two lines {begin} and {end}")
+    before, rest = text.split(begin, 1)
+    return _write(readme, f"{before}{begin}\n{block}\n{end}{rest.split(end, 1)[1]}")
 
 
 def _write(path: Path, text: str) -> Path:
