@@ -150,9 +150,10 @@ def evaluate(run: Path) -> None:
 @click.argument("second", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def compare(first: Path, second: Path) -> None:
     """Say, exhibit by exhibit, whether the results in SECOND agree with those in FIRST within stated tolerances."""
-    from efgan.exhibits.compare import compare_results, differing_settings
+    from efgan.exhibits.compare import compare_results, differing_settings, same_preset
     from efgan.paper import EXHIBITS
 
+    first, second = same_preset(first, second)
     compared = compare_results(first, second)
     for name, differences in compared.items():
         apart = [difference for difference in differences if not difference.agrees]

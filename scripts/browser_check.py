@@ -23,7 +23,7 @@ from efgan.editing.reference import GALLERY, REFERENCE
 
 ROOT = Path(__file__).resolve().parents[1]
 FIRST_PICTURE_MS = 10_000  # from Run All to the first picture
-UPDATE_MS = 150  # one update at 64 px, from the key to the picture that stands
+UPDATE_MS = 300  # one update at 128 px, from the key to the picture that stands
 AU12 = ".widget-slider:has-text('AU12')"
 AU_SLIDER = ".efgan .widget-slider"
 

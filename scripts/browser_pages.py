@@ -117,8 +117,8 @@ class NotebookPage:
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_role("menuitem", name=re.compile(r"^Run All Cells")).click()
 
-    def wait_idle(self, seconds: float = 300) -> None:
-        """Until all cells have run: what a slider asks for waits behind them."""
+    def wait_idle(self, seconds: float = 900) -> None:
+        """Until all cells have run, which may have to render the faces: what a slider asks for waits behind them."""
         self.page.wait_for_timeout(500)
         self.page.get_by_text(re.compile(r"\| Idle$")).wait_for(timeout=1000 * seconds)
 

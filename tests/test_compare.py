@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from efgan.cli import main
 from efgan.errors import UserError
-from efgan.exhibits.compare import compare_results, differing_settings
+from efgan.exhibits.compare import compare_results, differing_settings, same_preset
 from efgan.paper import EXHIBITS
 
 
@@ -79,6 +79,15 @@ def test_seeds_are_averaged(tmp_path):
     run.joinpath("metrics.json").write_text('{"accuracy_G": 0.9}')
     found = [d for d in compare_results(first, second)["table_3"] if d.what == "Cascade EF-GAN on synthetic_rafd, G"]
     assert found[0].agrees and found[0].second == pytest.approx(0.7)
+
+
+def test_of_several_presets_the_common_one_is_compared(tmp_path):
+    """What is shipped holds more than one; so `efgan compare results/reference MY_RUN` needs no more words."""
+    shipped = write_results(write_results(tmp_path / "shipped"), preset="long", psnr=20.0)
+    mine = write_results(tmp_path / "mine", preset="long", psnr=20.0)
+    assert same_preset(shipped, mine) == (shipped / "long", mine / "long")
+    result = CliRunner().invoke(main, ["compare", str(shipped), str(mine)])
+    assert result.exit_code == 0 and result.output.count(": agrees") == len(EXHIBITS)
 
 
 def test_bad_folders_are_refused_in_words(tmp_path):

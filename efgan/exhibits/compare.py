@@ -43,6 +43,21 @@ class Difference:
         return f"{self.what}: {first} against {second}, tolerance {self.tolerance:.3g}"
 
 
+def same_preset(first: Path, second: Path) -> tuple[Path, Path]:
+    """Both folders; of one that holds runs of several presets, the part with the preset that the other has too.
+
+    Args:
+        first, second: as for `compare_results`, or results/reference with all that is shipped.
+    """
+    sides = [{path.parents[3].name: path.parents[3] for path in folder.resolve().glob("**/seed*/metrics.json")}
+             for folder in (first, second)]  # fmt: skip
+    common = sides[0].keys() & sides[1].keys()
+    if len(common) != 1:
+        return first, second
+    ours, theirs = (side[preset] for side in sides for preset in common)
+    return ours, theirs
+
+
 def compare_results(first: Path, second: Path) -> dict[str, list[Difference]]:
     """Compares the records behind every exhibit.
 
