@@ -129,7 +129,7 @@ def test_the_readme_shows_one_row_per_method_and_the_commits(batch):
     block = results_block(batch / "ref/synthetic/smoke", "figs", batch)
     assert "commits `c0ffee`, `decaf01` with changes;" in block
     rows = [line for line in block.splitlines() if line.startswith(("| synthetic_rafd (", "| synthetic_cfeed ("))]
-    assert len(rows) == 10
+    assert len(rows) == 10 and "Fréchet distance in the features of efficientnet-lite0;" in block
     assert rows[5] == "| synthetic_rafd (95.0) | Cascade EF-GAN | 70.0 | 90.0 | – | 49.3 | 0.50 | – |"
 
 

@@ -122,6 +122,7 @@ _OVERVIEW = {  # heading → number of metrics.json, factor, format
 
 def _overview(place: Path) -> str:
     """What was measured of every method with the first seed, one row per dataset and method."""
+    extractors: set[str] = set()
     lines = [f"| Set (R, %) | Method | {' | '.join(_OVERVIEW)} |", "|---|---|" + "--:|" * len(_OVERVIEW)]
     for controls in sorted(place.glob("*/controls/seed0/metrics.json"), reverse=True):
         dataset = controls.parts[-4]
@@ -129,10 +130,13 @@ def _overview(place: Path) -> str:
         for path in (place / dataset / name / "seed0" / "metrics.json" for name in EXPERIMENT_ORDER):
             if path.exists() and path != controls:
                 found = json.loads(path.read_text())
+                extractors.add(found["fd_extractor"])
                 cells = [format(factor * found[key], form) if found.get(key) is not None else "–"
                          for key, factor, form in _OVERVIEW.values()]  # fmt: skip
                 lines.append(f"| {' | '.join([heading, find_experiment(path.parts[-3]).method, *cells])} |")
-    return "\n".join(lines)
+    features = ", ".join(sorted(extractors))
+    note = f"*Seed 0. Fréchet distance in the features of {features}; AU error by efgan's AU estimator.*"
+    return "\n".join([*lines, "", note])
 
 
 def _claims(place: Path) -> list[str]:
