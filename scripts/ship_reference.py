@@ -26,17 +26,19 @@ def main() -> None:
     parser.add_argument("--preset", default="mini")
     parser.add_argument("--dataset", default="synthetic_rafd")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--methods", nargs="*", default=METHODS, help="whose weights are shipped (default: all)")
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=METHODS,
+                        help="whose weights are shipped (default: all)")  # fmt: skip
     parser.add_argument("--partial", action="store_true", help="some runs and exhibits of the batch are wanting")
     args = parser.parse_args()
     made = REFERENCE.with_name(f"{REFERENCE.name}.new")  # takes the old one's place when it is whole
     shutil.rmtree(made, ignore_errors=True)
     shutil.copytree(REFERENCE, made)  # other presets stay
     shutil.rmtree(made / "synthetic" / args.preset, ignore_errors=True)
-    figures = Path("figures", "reference", args.preset) if args.partial else Path("figures", "reference")
+    figures = Path("figures", "reference", args.preset)
     ship_reference(args.root, preset=args.preset, dataset=args.dataset, seed=args.seed, methods=args.methods,
                    destination=made)  # fmt: skip
-    ship_results(args.root, preset=args.preset, destination=made, figures=ROOT / figures, whole=not args.partial)
+    drawn = made / "figures"
+    ship_results(args.root, preset=args.preset, destination=made, figures=drawn, whole=not args.partial)
     sizes = {path.relative_to(made): path.stat().st_size / 1e6 for path in sorted(made.rglob("*")) if path.is_file()}
     for path, megabytes in sizes.items():
         print(f"{megabytes:8.2f} MB  {path}")
@@ -45,6 +47,8 @@ def main() -> None:
     print(f"{total:8.2f} MB in all (at most {LIMIT_MB}), {weights:.2f} MB of it weights (at most {WEIGHTS_MB})")
     if total > LIMIT_MB or weights > WEIGHTS_MB:
         raise SystemExit("this is too much to ship: take a smaller preset, or fewer --methods")
+    shutil.rmtree(ROOT / figures, ignore_errors=True)
+    drawn.rename(ROOT / figures)
     shutil.rmtree(REFERENCE)
     made.rename(REFERENCE)
     block = results_block(REFERENCE / "synthetic" / args.preset, figures.as_posix(), ROOT)

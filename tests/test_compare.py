@@ -83,9 +83,13 @@ def test_seeds_are_averaged(tmp_path):
 
 def test_of_several_presets_the_common_one_is_compared(tmp_path):
     """What is shipped holds more than one; so `efgan compare results/reference MY_RUN` needs no more words."""
-    shipped = write_results(write_results(tmp_path / "shipped"), preset="long", psnr=20.0)
-    mine = write_results(tmp_path / "mine", preset="long", psnr=20.0)
-    assert same_preset(shipped, mine) == (shipped / "long", mine / "long")
+    shipped = tmp_path / "shipped"
+    write_results(write_results(shipped / "synthetic"), preset="long", psnr=20.0)
+    mine = write_results(tmp_path / "mine" / "synthetic", preset="long", psnr=20.0)
+    assert same_preset(shipped, mine) == (shipped / "synthetic" / "long", mine)
+    one_set = mine / "long" / "synthetic_rafd"
+    assert same_preset(shipped, one_set) == (shipped / "synthetic" / "long", one_set)
+    assert same_preset(mine, one_set) == (mine, one_set)
     result = CliRunner().invoke(main, ["compare", str(shipped), str(mine)])
     assert result.exit_code == 0 and result.output.count(": agrees") == len(EXHIBITS)
 

@@ -44,18 +44,26 @@ class Difference:
 
 
 def same_preset(first: Path, second: Path) -> tuple[Path, Path]:
-    """Both folders; of one that holds runs of several presets, the part with the preset that the other has too.
+    """Both folders; of one that holds runs of several presets, the part with the preset that the other has.
 
     Args:
         first, second: as for `compare_results`, or results/reference with all that is shipped.
     """
-    sides = [{path.parents[3].name: path.parents[3] for path in folder.resolve().glob("**/seed*/metrics.json")}
-             for folder in (first, second)]  # fmt: skip
+    sides = [_batches(folder.resolve()) for folder in (first, second)]
     common = sides[0].keys() & sides[1].keys()
     if len(common) != 1:
         return first, second
-    ours, theirs = (side[preset] for side in sides for preset in common)
+    narrowed = (side[batch] if len(side) > 1 else folder
+                for folder, side in zip((first, second), sides, strict=True) for batch in common)  # fmt: skip
+    ours, theirs = narrowed
     return ours, theirs
+
+
+def _batches(folder: Path) -> dict[tuple[str, ...], Path]:
+    """The folders <family>/<preset> that the evaluated runs of a folder lie in, by these two names."""
+    depth = len(Path("family/preset/dataset/experiment/seed0/metrics.json").parts)
+    runs = (path for path in folder.glob("**/seed*/metrics.json") if len(path.parts) > depth)
+    return {run.parts[-6:-4]: run.parents[3] for run in runs}
 
 
 def compare_results(first: Path, second: Path) -> dict[str, list[Difference]]:

@@ -114,9 +114,9 @@ def _commits(place: Path) -> str:
 
 
 _OVERVIEW = {  # heading → number of metrics.json, factor, format
-    "G, %": ("accuracy_G", 100, ".1f"), "R+G, %": ("accuracy_RG", 100, ".1f"),
-    "PSNR over copying, dB": ("psnr_over_copy", 1, "+.2f"), "Fréchet distance": ("fd", 1, ".1f"),
-    "AU error over copying's": ("au_mae_relative_to_copy", 1, ".2f"), "same person, %": ("identity", 100, ".1f"),
+    "G, % ↑": ("accuracy_G", 100, ".1f"), "R+G, % ↑": ("accuracy_RG", 100, ".1f"),
+    "PSNR above copying, dB ↑": ("psnr_over_copy", 1, "+.2f"), "Fréchet distance ↓": ("fd", 1, ".1f"),
+    "AU error ÷ copying's ↓": ("au_mae_relative_to_copy", 1, ".2f"), "same person, % ↑": ("identity", 100, ".1f"),
 }  # fmt: skip
 
 
