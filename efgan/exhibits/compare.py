@@ -53,25 +53,24 @@ def same_preset(first: Path, second: Path) -> tuple[Path, Path]:
     common = sides[0].keys() & sides[1].keys()
     if len(common) != 1:
         return first, second
-    narrowed = (side[batch] if len(side) > 1 else folder
-                for folder, side in zip((first, second), sides, strict=True) for batch in common)  # fmt: skip
-    ours, theirs = narrowed
+    (batch,) = common
+    ours, theirs = (side[batch] if len(side) > 1 else folder
+                    for folder, side in zip((first, second), sides, strict=True))  # fmt: skip
     return ours, theirs
 
 
 def _batches(folder: Path) -> dict[tuple[str, ...], Path]:
     """The folders <family>/<preset> that the evaluated runs of a folder lie in, by these two names."""
-    depth = len(Path("family/preset/dataset/experiment/seed0/metrics.json").parts)
-    runs = (path for path in folder.glob("**/seed*/metrics.json") if len(path.parts) > depth)
-    return {run.parts[-6:-4]: run.parents[3] for run in runs}
+    runs = (path.parent for path in folder.glob("**/seed*/metrics.json") if len(path.parents) > 5)
+    return {run.parts[-5:-3]: run.parents[2] for run in runs}
 
 
 def compare_results(first: Path, second: Path) -> dict[str, list[Difference]]:
     """Compares the records behind every exhibit.
 
     Args:
-        first, second: folders that hold the runs of one preset at any depth: results/<family>/<preset>,
-            results/reference. Seeds are averaged.
+        first, second: folders that hold the runs of one preset at any depth, e.g. results/<family>/<preset>; of
+            several, `same_preset` finds it. Seeds are averaged.
 
     Returns:
         The differences by exhibit. Datasets that only one side has are left out, and exhibits without any other;

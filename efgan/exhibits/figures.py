@@ -38,7 +38,7 @@ TASKS: dict[str, list[tuple[str, str]]] = {
                  ("sad", "happy"), ("neutral", "angry")],
 }  # fmt: skip
 PHOTO_TASKS = ("surprised", "angry")  # of figure 8's photos
-ROLES = ("rafd", "cfeed")  # the paper's datasets that ours stand for
+ROLES = tuple(DATASET_OF_ROLE)
 STEPS = 6  # columns of figure 7 after the input; our decision
 TARGET = "The target is the person's own face with that expression."
 DRAWN = "Faces are drawn by seed, not by hand."

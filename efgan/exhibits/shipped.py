@@ -12,10 +12,10 @@ import nbformat
 import pandas as pd
 from PIL import Image
 
-from efgan.editing.reference import cleaned
+from efgan.editing.reference import METHODS, cleaned
 from efgan.errors import UserError
 from efgan.experiments import find_experiment
-from efgan.paper import EXHIBITS, EXPERIMENT_ORDER
+from efgan.paper import EXHIBITS
 from efgan.provenance import write_atomic
 from efgan.training.run import WEIGHTS
 
@@ -124,16 +124,14 @@ def _overview(place: Path) -> str:
     """What was measured of every method with the first seed, one row per dataset and method."""
     extractors: set[str] = set()
     lines = [f"| Set (R, %) | Method | {' | '.join(_OVERVIEW)} |", "|---|---|" + "--:|" * len(_OVERVIEW)]
-    for controls in sorted(place.glob("*/controls/seed0/metrics.json"), reverse=True):
-        dataset = controls.parts[-4]
-        heading = f"{dataset} ({100 * json.loads(controls.read_text())['accuracy_R']:.1f})"
-        for path in (place / dataset / name / "seed0" / "metrics.json" for name in EXPERIMENT_ORDER):
-            if path.exists() and path != controls:
-                found = json.loads(path.read_text())
-                extractors.add(found["fd_extractor"])
-                cells = [format(factor * found[key], form) if found.get(key) is not None else "–"
-                         for key, factor, form in _OVERVIEW.values()]  # fmt: skip
-                lines.append(f"| {' | '.join([heading, find_experiment(path.parts[-3]).method, *cells])} |")
+    for dataset in sorted((path for path in place.iterdir() if (path / "controls").is_dir()), reverse=True):
+        found = {path.parts[-3]: json.loads(path.read_text()) for path in dataset.glob("*/seed0/metrics.json")}
+        heading = f"{dataset.name} ({100 * found['controls']['accuracy_R']:.1f})"
+        for name in (name for name in METHODS if name in found):
+            extractors.add(found[name]["fd_extractor"])
+            cells = [format(factor * found[name][key], form) if found[name].get(key) is not None else "–"
+                     for key, factor, form in _OVERVIEW.values()]  # fmt: skip
+            lines.append(f"| {' | '.join([heading, find_experiment(name).method, *cells])} |")
     features = ", ".join(sorted(extractors))
     note = f"*Seed 0. Fréchet distance in the features of {features}; AU error by efgan's AU estimator.*"
     return "\n".join([*lines, "", note])

@@ -116,7 +116,7 @@ def set_precision(generator: nn.Module, precision: str) -> None:
 
 
 def initialise(module: nn.Module) -> None:
-    """Convolution weights from N(0, 0.02) and no biases, as in GANimation's code.
+    """Convolution weights from N(0, 0.02) and zero biases, as in GANimation's code.
 
     Torch's own random biases would drown the weak signal of the critic's first layers: at 128 px some critics then
     never learn to read AUs.
