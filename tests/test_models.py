@@ -204,7 +204,24 @@ def test_a_single_stage_is_given_the_target_or_the_change(experiment, relative, 
 def test_residual_refiner_starts_as_the_mean_of_its_inputs(tiny_model):
     """With its last layer at zero the Refiner passes both inputs on."""
     stitched, whole = torch.rand(2, 1, 3, 64, 64) * 2 - 1
-    torch.testing.assert_close(Refiner(tiny_model)(stitched, whole), (stitched + whole) / 2)
+    refined = Refiner(tiny_model)(stitched, whole, torch.ones(1, 1, 64, 64))
+    torch.testing.assert_close(refined, (stitched + whole) / 2)
+
+
+def test_refiner_leaves_alone_what_no_branch_attends_to(tiny_model):
+    """Its correction is weighted by the strongest attention, and gives attention no gradient."""
+    refiner = Refiner(tiny_model)
+    torch.nn.init.normal_(refiner.backbone.head.weight)
+    stitched, whole = torch.rand(2, 1, 3, 64, 64) - 0.5
+    attention = torch.zeros(1, 1, 64, 64, requires_grad=True)
+    with torch.no_grad():
+        attention[..., 32:] = 1.0
+    refined = refiner(stitched, whole, attention)
+    mean = (stitched + whole) / 2
+    torch.testing.assert_close(refined[..., :32], mean[..., :32])
+    assert not torch.allclose(refined[..., 32:], mean[..., 32:], atol=1e-3)
+    refined.sum().backward()
+    assert attention.grad is None
 
 
 def test_cascade_chains_its_stages(tiny_model):

@@ -38,7 +38,8 @@ class EFGAN(nn.Module):
         attention = focus.stitch(
             {region: edit.attention for region, edit in local_edits.items()}, torch.zeros_like(global_edit.attention)
         )
+        strongest = torch.maximum(attention, global_edit.attention)
         return Edit(
-            image=self.refiner(stitched, global_edit.image), global_edit=global_edit, local_edits=local_edits,
-            stitched=stitched, stitched_attention=attention,
+            image=self.refiner(stitched, global_edit.image, strongest), global_edit=global_edit,
+            local_edits=local_edits, stitched=stitched, stitched_attention=attention,
         )  # fmt: skip

@@ -11,8 +11,10 @@ class Refiner(nn.Module):
     """Concatenates both images and produces the final edit.
 
     With `refiner_residual` the output is the mean of both inputs plus a correction whose last layer starts at
-    zero, so training starts from a sane face and every branch gets a gradient from the first step. The plain
-    form must relearn the picture first. Both are our decision: the paper defers the layer table.
+    zero, so training starts from a sane face and every branch gets a gradient from the first step. The correction
+    counts as far as some branch attends; without that it shades backgrounds that no branch edits, more with every
+    stage of a cascade. The plain form must relearn the picture first. All are our decision: the paper defers the
+    layer table.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -22,9 +24,10 @@ class Refiner(nn.Module):
         if self.residual:
             nn.init.zeros_(self.backbone.head.weight)
 
-    def forward(self, stitched: Tensor, global_image: Tensor) -> Tensor:
-        """Args: stitched and global_image, B×3×S×S in [-1, 1]. Returns the edit, B×3×S×S in [-1, 1]."""
+    def forward(self, stitched: Tensor, global_image: Tensor, attention: Tensor) -> Tensor:
+        """Args: stitched and global_image, B×3×S×S in [-1, 1]; attention, the strongest of any branch, B×1×S×S in
+        [0, 1], no gradient reaches it. Returns the edit, B×3×S×S in [-1, 1]."""
         features = self.backbone(torch.cat([stitched, global_image], 1))
         if self.residual:
-            return ((stitched + global_image) / 2 + features).clamp(-1, 1)
+            return ((stitched + global_image) / 2 + attention.detach().sqrt() * features).clamp(-1, 1)
         return torch.tanh(features)
