@@ -73,7 +73,7 @@ class ModelConfig:
     blocks: int = 6  # residual blocks per branch; 6 = GANimation
     refiner_width: int = 64  # our decision
     refiner_blocks: int = 6  # our decision
-    refiner_residual: bool = True  # Refiner starts as the mean of its two inputs; our decision
+    refiner_residual: bool = True  # Refiner corrects the mean of its inputs where branches attend; our decision
     critic_width: int = 64  # channels after the critic's first convolution; 64 = GANimation
     critic_max_width: int = 2048  # 2048 = GANimation at 128 px
     critic_fine_layer: int | None = None  # the convolution after which a second, finer patch head sits; our decision

@@ -257,7 +257,7 @@ def make_docs(page, folder: Path) -> None:
     for name in ("surprised", "angry", "happily surprised"):
         page.press(name)
         frame(5)
-    tab.locator(".efgan-faces button").nth(9).click()
+    tab.locator(".efgan-faces button").nth(8).click()
     frame(5)
     page.press("happy")
     frame(5)

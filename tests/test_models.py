@@ -208,20 +208,39 @@ def test_residual_refiner_starts_as_the_mean_of_its_inputs(tiny_model):
     torch.testing.assert_close(refined, (stitched + whole) / 2)
 
 
-def test_refiner_leaves_alone_what_no_branch_attends_to(tiny_model):
-    """Its correction is weighted by the strongest attention, and gives attention no gradient."""
+def test_refiner_corrects_by_the_root_of_the_attention(tiny_model):
+    """Nothing where it is 0, half of the correction where it is 0.25; and it gives attention no gradient."""
     refiner = Refiner(tiny_model)
-    torch.nn.init.normal_(refiner.backbone.head.weight)
+    torch.nn.init.normal_(refiner.backbone.head.weight, std=0.005)  # too little to be clamped
     stitched, whole = torch.rand(2, 1, 3, 64, 64) - 0.5
-    attention = torch.zeros(1, 1, 64, 64, requires_grad=True)
+    none, quarter, full = (torch.full((1, 1, 64, 64), value, requires_grad=True) for value in (0.0, 0.25, 1.0))
+    mean, correction = (stitched + whole) / 2, refiner(stitched, whole, full) - (stitched + whole) / 2
+    assert correction.abs().max() > 1e-3
+    torch.testing.assert_close(refiner(stitched, whole, none), mean)
+    torch.testing.assert_close(refiner(stitched, whole, quarter), mean + correction / 2)
+    correction.sum().backward()
+    assert full.grad is None
+
+
+@pytest.mark.parametrize("attending", ["global", "mouth"])
+def test_ef_gan_corrects_where_any_branch_attends(attending, tiny_model):
+    """The whole face if the global branch does, its box alone if only a local one does."""
+    generator = build("local_focus", tiny_model)
+    torch.nn.init.normal_(generator.refiner.backbone.head.weight)
+    branches = {"global": generator.transformer.global_branch, **generator.transformer.local_branches}
+    for name, branch in branches.items():
+        attention = torch.tensor(0.0 if name == attending else -torch.inf)  # before the sigmoid: a half or none
+        branch.backbone.register_forward_hook(
+            lambda _, __, features, attention=attention: features.index_fill(1, torch.tensor([3]), attention)
+        )
+    images = torch.rand(1, 3, 64, 64) - 0.5
     with torch.no_grad():
-        attention[..., 32:] = 1.0
-    refined = refiner(stitched, whole, attention)
-    mean = (stitched + whole) / 2
-    torch.testing.assert_close(refined[..., :32], mean[..., :32])
-    assert not torch.allclose(refined[..., 32:], mean[..., 32:], atol=1e-3)
-    refined.sum().backward()
-    assert attention.grad is None
+        edit = generator(images, torch.zeros(1, 17), torch.ones(1, 17))
+    corrected = (edit.image - (edit.stitched + edit.global_edit.image) / 2).abs().amax(1)[0] > 1e-6
+    box = torch.zeros(64, 64, dtype=torch.bool)
+    box[BOXES["mouth"].slices] = True
+    assert corrected[box].float().mean() > 0.9
+    assert corrected[~box].float().mean() > 0.9 if attending == "global" else not corrected[~box].any()
 
 
 def test_cascade_chains_its_stages(tiny_model):

@@ -10,11 +10,11 @@ from efgan.models.layers import Backbone
 class Refiner(nn.Module):
     """Concatenates both images and produces the final edit.
 
-    With `refiner_residual` the output is the mean of both inputs plus a correction whose last layer starts at
-    zero, so training starts from a sane face and every branch gets a gradient from the first step. The correction
-    counts as far as some branch attends; without that it shades backgrounds that no branch edits, more with every
-    stage of a cascade. The plain form must relearn the picture first. All are our decision: the paper defers the
-    layer table.
+    With `refiner_residual` the output is mean(inputs) + √attention · correction. The correction's last layer starts
+    at zero, so training starts from a sane face and every branch gets a gradient from the first step. Without the
+    attention it also shades backgrounds that no branch edits; the root leaves it most of its reach where branches
+    attend by half. The plain form ignores the attention and must relearn the picture first. All are our decision:
+    the paper defers the layer table.
     """
 
     def __init__(self, config: ModelConfig) -> None:
