@@ -16,13 +16,13 @@ _CRITIC_STEPS = 3
 def train_interpolator(
     interpolator: Interpolator, aus: Tensor, config: TrainConfig, rng: torch.Generator
 ) -> dict[str, float]:
-    """Trains the Interpolator in place with L_interp.
+    """Trains the Interpolator in place with L_interp, on the CPU: launches would take a GPU longer than its sums.
 
     The term is independent of the images, because no gradient flows from them into the Interpolator (our
     decision): so it is minimised here, before the cascade is fine-tuned.
 
     Args:
-        interpolator: a fresh Interpolator.
+        interpolator: a fresh Interpolator, on the CPU like `aus`.
         aus: AUs of the real training faces with an expression, N×17: the manifold of natural AUs.
         config: `interpolator_iterations`, λ's.
         rng: CPU generator of all draws.
@@ -31,15 +31,15 @@ def train_interpolator(
         What it gained on one batch: the Wasserstein gap E[D(real)] − E[D(ŷ)] of its AUs and of linear
         interpolation, and its root mean square distance to the linear AUs.
     """
-    critic = AUCritic().to(aus.device)
+    critic = AUCritic()
     betas = (config.optim.beta1, 0.9)
     adam, adam_critic = (
         torch.optim.Adam(m.parameters(), _LEARNING_RATE, betas, fused=True) for m in (interpolator, critic)
     )
 
     def draw(batch: int = _BATCH) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        index = torch.randint(len(aus), (3, batch), generator=rng).to(aus.device)
-        return *aus[index], torch.rand(batch, 1, generator=rng).to(aus.device)
+        index = torch.randint(len(aus), (3, batch), generator=rng)
+        return *aus[index], torch.rand(batch, 1, generator=rng)
 
     for iteration in track(range(config.interpolator_iterations), description="Interpolator"):
         for group in adam.param_groups:
@@ -48,7 +48,7 @@ def train_interpolator(
             source, target, real, alpha = draw()
             with torch.no_grad():
                 between = interpolator(source, alpha * (target - source))
-            mix = torch.rand(_BATCH, 1, generator=rng).to(aus.device)
+            mix = torch.rand(_BATCH, 1, generator=rng)
             loss = losses.compute_au_critic_loss(critic, real, between, mix, config.loss.lambda_gp)
             adam_critic.zero_grad()
             loss.backward()

@@ -267,7 +267,7 @@ def _build_trainer(
         entry = find_experiment(config.experiment)
         _start_cascade([generator] if entry.fine_tunes else list(generator.stages), critic, start)
         if entry.cascaded and not (folder / "checkpoint.safetensors").exists():  # else it comes from there
-            natural = training_faces.aus[training_faces.classed].cpu()  # launches would take a GPU longer than its sums
+            natural = training_faces.aus[training_faces.classed].cpu()
             gained = train_interpolator(generator.interpolator.cpu(), natural, train, rng)
             manifest.record["notes"]["interpolator"] = gained
             generator.interpolator.to(device)
