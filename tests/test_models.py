@@ -12,7 +12,7 @@ from efgan.models import build_generator
 from efgan.models.branch import Branch, blend
 from efgan.models.discriminator import Critic
 from efgan.models.interpolator import Interpolator
-from efgan.models.layers import Backbone, ConditionedConv, InstanceNorm
+from efgan.models.layers import Backbone, ConditionedConv, InstanceNorm, SmoothUpsample
 from efgan.models.refiner import Refiner
 
 METHODS = ("stargan", "ganimation", "baseline", "local_focus", "cascade", "cascade_ef_gan")
@@ -201,11 +201,14 @@ def test_a_single_stage_is_given_the_target_or_the_change(experiment, relative, 
     assert not torch.allclose(first, other, atol=1e-5)
 
 
-def test_residual_refiner_starts_as_the_mean_of_its_inputs(tiny_model):
-    """With its last layer at zero the Refiner passes both inputs on."""
-    stitched, whole = torch.rand(2, 1, 3, 64, 64) * 2 - 1
-    refined = Refiner(tiny_model)(stitched, whole, torch.ones(1, 1, 64, 64))
-    torch.testing.assert_close(refined, (stitched + whole) / 2)
+@pytest.mark.parametrize(
+    ("local", "whole", "share"), [(0.0, 0.0, 0.5), (0.3, 0.3, 0.5), (0.6, 0.2, 0.75), (0.5, 0.0, 1.0)]
+)
+def test_residual_refiner_starts_as_the_mean_that_attention_weights(local, whole, share, tiny_model):
+    """With its last layer at zero the Refiner passes both inputs on; what one branch alone edits counts whole."""
+    stitched, global_image = torch.rand(2, 1, 3, 64, 64) * 2 - 1
+    refined = Refiner(tiny_model)(stitched, global_image, *(torch.full((1, 1, 64, 64), a) for a in (local, whole)))
+    torch.testing.assert_close(refined, share * stitched + (1 - share) * global_image, rtol=0, atol=1e-3)
 
 
 def test_refiner_corrects_by_the_root_of_the_attention(tiny_model):
@@ -214,17 +217,17 @@ def test_refiner_corrects_by_the_root_of_the_attention(tiny_model):
     torch.nn.init.normal_(refiner.backbone.head.weight, std=0.005)  # too little to be clamped
     stitched, whole = torch.rand(2, 1, 3, 64, 64) - 0.5
     none, quarter, full = (torch.full((1, 1, 64, 64), value, requires_grad=True) for value in (0.0, 0.25, 1.0))
-    mean, correction = (stitched + whole) / 2, refiner(stitched, whole, full) - (stitched + whole) / 2
+    mean, correction = (stitched + whole) / 2, refiner(stitched, whole, full, full) - (stitched + whole) / 2
     assert correction.abs().max() > 1e-3
-    torch.testing.assert_close(refiner(stitched, whole, none), mean)
-    torch.testing.assert_close(refiner(stitched, whole, quarter), mean + correction / 2)
+    torch.testing.assert_close(refiner(stitched, whole, none, none), mean)
+    torch.testing.assert_close(refiner(stitched, whole, quarter, quarter), mean + correction / 2)
     correction.sum().backward()
     assert full.grad is None
 
 
 @pytest.mark.parametrize("attending", ["global", "mouth"])
 def test_ef_gan_corrects_where_any_branch_attends(attending, tiny_model):
-    """The whole face if the global branch does, its box alone if only a local one does."""
+    """The whole face if the global branch does, its box alone if only a local one does; both start from its image."""
     generator = build("local_focus", tiny_model)
     torch.nn.init.normal_(generator.refiner.backbone.head.weight)
     branches = {"global": generator.transformer.global_branch, **generator.transformer.local_branches}
@@ -236,11 +239,29 @@ def test_ef_gan_corrects_where_any_branch_attends(attending, tiny_model):
     images = torch.rand(1, 3, 64, 64) - 0.5
     with torch.no_grad():
         edit = generator(images, torch.zeros(1, 17), torch.ones(1, 17))
-    corrected = (edit.image - (edit.stitched + edit.global_edit.image) / 2).abs().amax(1)[0] > 1e-6
+    start = edit.global_edit.image if attending == "global" else edit.stitched
+    corrected = (edit.image - start).abs().amax(1)[0] > 1e-3
     box = torch.zeros(64, 64, dtype=torch.bool)
     box[BOXES["mouth"].slices] = True
     assert corrected[box].float().mean() > 0.9
     assert corrected[~box].float().mean() > 0.9 if attending == "global" else not corrected[~box].any()
+
+
+def test_upsampling_leaves_no_grid():
+    """Away from the border a constant stays constant whatever the weights; by a transposed convolution it does not."""
+    upsample, constant = SmoothUpsample(3, 2), torch.full((1, 3, 8, 8), 0.5)
+    with torch.no_grad():
+        rough, smooth = upsample.conv(constant), upsample(constant)
+    assert smooth.shape == (1, 2, 16, 16)
+    assert rough[..., 4:-4, 4:-4].std(dim=(2, 3)).min() > 1e-3
+    torch.testing.assert_close(smooth[..., 4:-4, 4:-4].std(dim=(2, 3)), torch.zeros(1, 2), rtol=0, atol=1e-6)
+
+
+def test_upsampling_filters_by_the_binomial_kernel():
+    """[1 2 1] in both directions is a mean of neighbours twice over, and keeps means at the border."""
+    upsample, x = SmoothUpsample(3, 2), torch.randn(2, 3, 8, 8)
+    rough = F.pad(upsample.conv(x), (1, 1, 1, 1), mode="replicate")
+    torch.testing.assert_close(upsample(x), F.avg_pool2d(F.avg_pool2d(rough, 2, 1), 2, 1))
 
 
 def test_cascade_chains_its_stages(tiny_model):

@@ -6,15 +6,18 @@ from torch import Tensor, nn
 from efgan.config import ModelConfig
 from efgan.models.layers import Backbone
 
+_LEAST_SHARE = 1e-4  # attention beyond which it decides between the inputs; below, they count alike
+
 
 class Refiner(nn.Module):
     """Concatenates both images and produces the final edit.
 
-    With `refiner_residual` the output is mean(inputs) + √attention · correction. The correction's last layer starts
-    at zero, so training starts from a sane face and every branch gets a gradient from the first step. Without the
-    attention it also shades backgrounds that no branch edits; the root leaves it most of its reach where branches
-    attend by half. The plain form ignores the attention and must relearn the picture first. All are our decision:
-    the paper defers the layer table.
+    With `refiner_residual` the output is mean(inputs) + √attention · correction. The mean weights each input by its
+    attention, so that what one branch alone edits counts whole; the correction is scaled by the stronger attention,
+    as it would else shade backgrounds that no branch edits, and the root leaves it most of its reach where branches
+    attend by half. The correction's last layer starts at zero, so training starts from a sane face and every branch
+    gets a gradient from the first step. The plain form ignores the attentions and must relearn the picture first. All
+    are our decision: the paper defers the layer table.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -24,10 +27,21 @@ class Refiner(nn.Module):
         if self.residual:
             nn.init.zeros_(self.backbone.head.weight)
 
-    def forward(self, stitched: Tensor, global_image: Tensor, attention: Tensor) -> Tensor:
-        """Args: stitched and global_image, B×3×S×S in [-1, 1]; attention, the strongest of any branch, B×1×S×S in
-        [0, 1], no gradient reaches it. Returns the edit, B×3×S×S in [-1, 1]."""
+    def forward(
+        self, stitched: Tensor, global_image: Tensor, stitched_attention: Tensor, global_attention: Tensor
+    ) -> Tensor:
+        """Fuses the two.
+
+        Args:
+            stitched, global_image: B×3×S×S in [-1, 1].
+            stitched_attention, global_attention: B×1×S×S in [0, 1]; no gradient reaches them from here.
+
+        Returns:
+            The edit, B×3×S×S in [-1, 1].
+        """
         features = self.backbone(torch.cat([stitched, global_image], 1))
-        if self.residual:
-            return ((stitched + global_image) / 2 + attention.detach().sqrt() * features).clamp(-1, 1)
-        return torch.tanh(features)
+        if not self.residual:
+            return torch.tanh(features)
+        local, whole = stitched_attention.detach(), global_attention.detach()
+        share = (local + _LEAST_SHARE) / (local + whole + 2 * _LEAST_SHARE)
+        return (torch.lerp(global_image, stitched, share) + torch.maximum(local, whole).sqrt() * features).clamp(-1, 1)
