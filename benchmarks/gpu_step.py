@@ -44,18 +44,18 @@ def build_trainer(config: RunConfig, precision: str, folder: Path, device: torch
 
 
 def measure(config: RunConfig, precision: str, steps: int, device: torch.device) -> dict[str, object]:
-    """One row of the table: the median of so many steps, after two that warm up."""
+    """One row of the table: the median of so many steps, after five until the CUDA graph is captured and warm."""
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     with tempfile.TemporaryDirectory() as folder:
         trainer = build_trainer(config, precision, Path(folder), device)
         seconds = []
-        for _ in range(steps + 2):
+        for _ in range(steps + 5):
             start = time.perf_counter()
             trainer.step()
             torch.cuda.synchronize()
             seconds.append(time.perf_counter() - start)
-    step, memory = statistics.median(seconds[2:]), torch.cuda.max_memory_allocated() / 2**30
+    step, memory = statistics.median(seconds[5:]), torch.cuda.max_memory_allocated() / 2**30
     return {
         "method": EXPERIMENTS[config.experiment].method, "precision": precision, "batch": trainer.sampler.batch_size,
         "iterations_per_second": round(1 / step, 2), "peak_memory_gib": round(memory, 1),

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import BOXES, make_faces
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from efgan.config import LossWeights
 from efgan.data.batches import BatchSampler
@@ -25,18 +26,19 @@ METHODS = ("stargan", "ganimation", "local_focus", "cascade_ef_gan")
 def build(tmp_path, tiny_model, tiny_train):
     """A trainer of any method on random faces."""
 
-    def make(experiment="ganimation", folder="run", **changes) -> Trainer:
+    def make(experiment="ganimation", folder="run", device="cpu", **changes) -> Trainer:
         torch.manual_seed(0)
         rng = torch.Generator().manual_seed(0)
         config = replace(tiny_train, **changes)
         generator = build_generator(experiment, tiny_model, image_size=64, num_classes=8, boxes=BOXES)
         objective = build_objective(experiment, config.loss, 8)
-        sampler = BatchSampler(make_faces(), batch_size=2, target_noise=0.1, rng=rng,
+        sampler = BatchSampler(make_faces().to(torch.device(device)), batch_size=2, target_noise=0.1, rng=rng,
                                classed_only=experiment == "stargan")  # fmt: skip
         (tmp_path / folder).mkdir(exist_ok=True)
         return Trainer(
-            generator=generator, critic=Critic(64, 4, 8, 8 if experiment == "stargan" else 17), objective=objective,
-            sampler=sampler, rng=rng, config=config, iterations=6, learning_rate=1e-3, folder=tmp_path / folder,
+            generator=generator.to(device), critic=Critic(64, 4, 8, 8 if experiment == "stargan" else 17).to(device),
+            objective=objective, sampler=sampler, rng=rng, config=config, iterations=6, learning_rate=1e-3,
+            folder=tmp_path / folder,
         )  # fmt: skip
 
     return make
@@ -82,10 +84,10 @@ def test_resuming_is_bit_exact(build, experiment):
 def test_critic_is_frozen_in_the_generator_step(build):
     """The generator's loss leaves no gradient in the critic."""
     trainer = build()
-    batch = trainer.sampler.next()
-    edit = trainer.generator(batch.images, batch.source_aus, batch.target_aus)
+    draw = trainer._draw()
+    edit = trainer.generator(draw.images, draw.source, draw.target)
     trainer.critic.zero_grad()
-    trainer._update_generator(batch, batch.source_aus, batch.target_aus, edit)
+    trainer._update_generator(draw, edit, trainer._progress)
     assert all(p.grad is None for p in trainer.critic.parameters())
     assert all(p.requires_grad for p in trainer.critic.parameters())
 
@@ -93,9 +95,8 @@ def test_critic_is_frozen_in_the_generator_step(build):
 def test_critic_step_leaves_the_generator_alone(build):
     """Edits enter the critic's loss without graph."""
     trainer = build()
-    batch = trainer.sampler.next()
-    edit = trainer.generator(batch.images, batch.source_aus, batch.target_aus)
-    trainer._update_critic(batch, batch.source_aus, edit)
+    draw = trainer._draw()
+    trainer._update_critic(draw, trainer.generator(draw.images, draw.source, draw.target), trainer._progress)
     assert all(p.grad is None for p in trainer.generator.parameters())
 
 
@@ -131,7 +132,7 @@ def test_learning_rate_is_constant_then_linear(build):
     for iteration in range(6):
         trainer.iteration = iteration
         trainer._schedule()
-        rates.append(trainer.adam.param_groups[0]["lr"] / 1e-3)
+        rates.append(trainer.adam.param_groups[0]["lr"].item() / 1e-3)
     assert rates == pytest.approx([1, 1, 1, 1, 1, 0.5])
 
 
@@ -280,3 +281,37 @@ def test_no_branch_may_close(build, monkeypatch):
     terms = [build("local_focus", f"run{k}", loss=LossWeights(lambda_floor=weight)).step()["generator/floor"]
              for k, weight in enumerate((0.0, 1.0, 2.0))]  # fmt: skip
     assert terms[0] == 0 < terms[1] and terms[2] / terms[1] == pytest.approx(2)
+
+
+class _Watch(TorchDispatchMode):
+    """Fails where a tensor is made of Python numbers, which a GPU gets by a copy, or gives its value to Python."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func not in (torch.ops.aten.lift_fresh.default, torch.ops.aten._local_scalar_dense.default), func
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("experiment", METHODS)
+def test_a_step_can_be_captured(build, experiment):
+    """A CUDA graph records kernels alone: no copy from Python, no value read back."""
+    trainer = build(experiment, n_critic=2, attention_warmup=0.5, loss=LossWeights(
+        lambda_chroma=1.0, lambda_floor=1.0, lambda_sens=0.1, cond_on_change=True))  # fmt: skip
+    drawn = [tensor for _ in range(2) for tensor in trainer._draw()]
+    progress = trainer._progress
+    with _Watch():
+        trainer._update(progress, *drawn)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("experiment", METHODS)
+def test_on_a_gpu_the_captured_step_trains_as_the_plain_one(build, experiment):
+    """The graph goes on training and follows the schedules: its losses are those of plain steps."""
+    plain, captured = (build(experiment, name, device="cuda", n_critic=2) for name in ("plain", "captured"))
+    plain._update = plain._update_both
+    for _ in range(plain.iterations):
+        before = [p.clone() for p in captured.generator.parameters()]
+        expected, terms = plain.step(), captured.step()
+        assert any(not torch.equal(a, b) for a, b in zip(before, captured.generator.parameters(), strict=True))
+        assert terms.keys() == expected.keys()
+        for name, value in expected.items():
+            torch.testing.assert_close(terms[name], value.float(), rtol=0.05, atol=1e-3, msg=name)

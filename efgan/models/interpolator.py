@@ -41,7 +41,8 @@ class Interpolator(nn.Module):
             source_aus, target_aus: B×17.
             alpha: a number, or B×1, in [0, 1].
         """
-        alpha = torch.as_tensor(alpha, dtype=source_aus.dtype, device=source_aus.device)
+        if not isinstance(alpha, Tensor):
+            alpha = source_aus.new_full((), alpha)
         between = self(source_aus, alpha * (target_aus - source_aus))
         between = torch.where(alpha >= 1, target_aus, between)
         return torch.where(alpha <= 0, source_aus, between)

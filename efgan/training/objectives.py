@@ -46,17 +46,17 @@ class Objective:
             return weight * losses.compute_conditional_loss(predicted, condition)
         return F.cross_entropy(predicted, condition)
 
-    def sensitivity_weight(self, progress: float) -> float:
+    def sensitivity_weight(self, progress: Tensor) -> Tensor:
         """Weight of the label sensitivity after a fraction of the run: constant, then linear over the second half.
 
         Source: our decision. It makes the critic see shapes while the generator is young, and draws its labels to
         their mean: towards the end it may read AUs more fully.
         """
         start, final = self.weights.lambda_sens, self.weights.lambda_sens_final
-        return start + (final - start) * max(0.0, 2 * progress - 1)
+        return start + (final - start) * (2 * progress - 1).clamp(min=0)
 
     def label_terms(
-        self, critic: Critic, real: Tensor, labels: Tensor, source: Tensor, direction: Tensor, progress: float
+        self, critic: Critic, real: Tensor, labels: Tensor, source: Tensor, direction: Tensor, progress: Tensor
     ) -> Terms:
         """What the critic's label head learns on real faces.
 
@@ -64,20 +64,19 @@ class Objective:
             critic: for its input gradient.
             real: B×3×S×S, labels: the critic's B×K for them, source: their condition B×K.
             direction: B×K, of the label sensitivity; see `compute_label_sensitivity`.
-            progress: fraction of the run that is over.
+            progress: fraction of the run that is over, a scalar.
         """
         weight = self.weights.lambda_cond_critic
         terms = {"cond": self.label_loss(labels, source, weight)}
-        sensitivity_weight = self.sensitivity_weight(progress)
-        if sensitivity_weight:  # in proportion to the label error's own weight, so for StarGAN too
-            own = weight if self.num_classes is None else 1.0
+        if self.weights.lambda_sens or self.weights.lambda_sens_final:
+            own = weight if self.num_classes is None else 1.0  # the label error's own weight, so for StarGAN too
             sensitivity = losses.compute_label_sensitivity(critic, real, direction)
-            terms["sensitivity"] = sensitivity_weight * own * sensitivity
+            terms["sensitivity"] = self.sensitivity_weight(progress) * own * sensitivity
         return terms
 
     def critic_terms(
         self, critic: Critic, real: Tensor, source: Tensor, edit: Edit, mix: Tensor, direction: Tensor,
-        progress: float,
+        progress: Tensor,
     ) -> Terms:  # fmt: skip
         """The critic's loss on real faces and the (detached) images of all stages.
 
@@ -87,7 +86,7 @@ class Objective:
             edit: the generator's output.
             mix: NB×1×1×1 in [0, 1], the places of the gradient penalty.
             direction: B×K, of the label sensitivity.
-            progress: fraction of the run that is over.
+            progress: fraction of the run that is over, a scalar.
         """
         edited = torch.cat([e.image for e in edit.stages or (edit,)]).detach()
         scores, labels = critic(torch.cat([real, edited]))
@@ -101,7 +100,7 @@ class Objective:
 
     def generator_terms(
         self, generator: nn.Module, critic: Critic, images: Tensor, source: Tensor, target: Tensor, edit: Edit,
-        attention_weight: float,
+        attention_weight: Tensor,
     ) -> Terms:  # fmt: skip
         """Eq. (2) without the Interpolator's term, summed with equal weights over the stages.
 
@@ -110,7 +109,7 @@ class Objective:
             critic: frozen.
             images, source, target: the batch, B×3×S×S and B×K.
             edit: the edit of this batch, with its graph.
-            attention_weight: warm-up factor of λ3 in [0, 1].
+            attention_weight: warm-up factor of λ3, a scalar in [0, 1].
         """
         terms: Terms = {}
         misread = self._misread(critic, images, source)
@@ -141,7 +140,7 @@ class Objective:
         with torch.no_grad():
             return critic(images)[1] - source
 
-    def _attention_terms(self, source: Tensor, edit: Edit, cycle: Edit, attention_weight: float) -> Terms:
+    def _attention_terms(self, source: Tensor, edit: Edit, cycle: Edit, attention_weight: Tensor) -> Terms:
         maps = [*edit.attentions.values(), *cycle.attentions.values()]
         if not maps:
             return {}

@@ -6,6 +6,7 @@ import time
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from efgan.config import TrainConfig
 from efgan.data.batches import Batch, BatchSampler
 from efgan.grids import save_sample_grid
 from efgan.models.branch import Edit
+from efgan.models.cascade import CascadeEFGAN
 from efgan.models.discriminator import Critic
 from efgan.models.layers import set_precision
 from efgan.progress import track
@@ -27,6 +29,7 @@ from efgan.training.checkpoint import (
     save_tensors,
     unpack,
 )
+from efgan.training.cuda_graph import CapturedStep
 from efgan.training.objectives import Objective, Terms
 
 ATTENTION_RANGE = (0.01, 0.98)  # outside of it a branch has collapsed to copying or to repainting (our decision)
@@ -35,6 +38,23 @@ _ALARM_AFTER = 0.05  # fraction of the run
 
 class TrainingDivergedError(RuntimeError):
     """A loss term became infinite or not a number."""
+
+
+class Draw(NamedTuple):
+    """What one critic update draws for B faces and a generator of N stages.
+
+    Attributes:
+        images: B×3×S×S in [-1, 1].
+        source, target: their conditions, B×K.
+        mix: NB×1×1×1 from U(0, 1), the places of the gradient penalty.
+        direction: B×K from N(0, I), a random direction in label space per face.
+    """
+
+    images: Tensor
+    source: Tensor
+    target: Tensor
+    mix: Tensor
+    direction: Tensor
 
 
 @dataclass(kw_only=True)
@@ -71,11 +91,14 @@ class Trainer:
         self._set_precision(self.precision)
         optim = self.config.optim
         self.ema = copy.deepcopy(self.generator).requires_grad_(False)
-        betas = (optim.beta1, optim.beta2)
+        device = self.sampler.faces.images.device
+        on_gpu = device.type == "cuda"
         self.adam, self.adam_critic = (
-            torch.optim.Adam(module.parameters(), self.learning_rate, betas, fused=True)
+            torch.optim.Adam(module.parameters(), torch.tensor(self.learning_rate, device=device),
+                             (optim.beta1, optim.beta2), fused=True, capturable=on_gpu)
             for module in (self.generator, self.critic)
-        )
+        )  # fmt: skip
+        self._update = CapturedStep(self._update_both) if on_gpu else self._update_both
         self.iteration = 0
         self.seconds = 0.0
         self.alarms: dict[str, str] = {}
@@ -109,54 +132,67 @@ class Trainer:
     def _warm_up_critic(self) -> None:
         """Teaches the critic's label head on real faces, so that the generator is asked for expressions at once."""
         for _ in track(range(self.critic_warmup), description=f"critic of {self.folder.parent.name}"):
-            batch = self.sampler.next()
-            source, _ = self.objective.conditions(batch)
-            _, labels = self.critic(batch.images)
-            terms = self.objective.label_terms(self.critic, batch.images, labels, source, self._direction(source), 0.0)
+            draw = self._draw()
+            _, labels = self.critic(draw.images)
+            terms = self.objective.label_terms(
+                self.critic, draw.images, labels, draw.source, draw.direction, self._progress
+            )
             self.adam_critic.zero_grad()
             torch.stack(list(terms.values())).sum().backward()
             self.adam_critic.step()
 
     def step(self) -> Terms:
-        """One iteration: `n_critic` critic updates and one generator update. Returns its terms, detached.
-
-        The last critic update and the generator update share one edit and its graph.
-        """
+        """One iteration: `n_critic` critic updates and one generator update. Returns its terms, detached."""
         self._schedule()
-        for k in range(self.config.n_critic):
-            batch = self.sampler.next()
-            source, target = self.objective.conditions(batch)
-            with torch.set_grad_enabled(k == self.config.n_critic - 1):
-                edit = self.generator(batch.images, source, target)
-            critic_terms = self._update_critic(batch, source, edit)
-        generator_terms = self._update_generator(batch, source, target, edit)
+        draws = [self._draw() for _ in range(self.config.n_critic)]
+        terms = self._update(self._progress, *(tensor for draw in draws for tensor in draw))
         self._update_ema()
         self.iteration += 1
+        return terms
+
+    def _draw(self) -> Draw:
+        batch = self.sampler.next()
+        source, target = self.objective.conditions(batch)
+        edits = len(source) * (len(self.generator.stages) if isinstance(self.generator, CascadeEFGAN) else 1)
+        mix = torch.rand(edits, 1, 1, 1, generator=self.rng)
+        direction = torch.randn(source.shape, generator=self.rng)
+        return Draw(batch.images, source, target, mix.to(source.device), direction.to(source.device))
+
+    def _update_both(self, progress: Tensor, *drawn: Tensor) -> Terms:
+        """Updates the critic with each draw and the generator with the last; Python sees no tensor's value here.
+
+        The last critic update and the generator update share one edit and its graph.
+
+        Args:
+            progress: fraction of the iterations that are over, a scalar.
+            drawn: the tensors of `n_critic` draws, one after the other.
+        """
+        n = len(Draw._fields)
+        draws = [Draw(*drawn[k : k + n]) for k in range(0, len(drawn), n)]
+        for draw in draws:
+            with torch.set_grad_enabled(draw is draws[-1]):
+                edit = self.generator(draw.images, draw.source, draw.target)
+            critic_terms = self._update_critic(draw, edit, progress)
+        generator_terms = self._update_generator(draws[-1], edit, progress)
         attention = {name: value.mean() for name, value in edit.attentions.items()}
         groups = {"critic": critic_terms, "generator": generator_terms, "attention": attention}
         return {f"{group}/{name}": value.detach() for group, terms in groups.items() for name, value in terms.items()}
 
-    def _update_critic(self, batch: Batch, source: Tensor, edit: Edit) -> Terms:
-        n = len(batch.images) * max(1, len(edit.stages))
-        mix = torch.rand(n, 1, 1, 1, generator=self.rng).to(batch.images.device)
+    def _update_critic(self, draw: Draw, edit: Edit, progress: Tensor) -> Terms:
         terms = self.objective.critic_terms(
-            self.critic, batch.images, source, edit, mix, self._direction(source), self._progress
+            self.critic, draw.images, draw.source, edit, draw.mix, draw.direction, progress
         )
         self.adam_critic.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         self.adam_critic.step()
         return terms
 
-    def _direction(self, condition: Tensor) -> Tensor:
-        """A random direction in label space per face, B×K from N(0, I)."""
-        return torch.randn(condition.shape, generator=self.rng).to(condition.device)
-
-    def _update_generator(self, batch: Batch, source: Tensor, target: Tensor, edit: Edit) -> Terms:
-        warmup = self.config.attention_warmup * self.iterations
-        attention_weight = min(1.0, self.iteration / warmup) if warmup else 1.0
+    def _update_generator(self, draw: Draw, edit: Edit, progress: Tensor) -> Terms:
+        warmup = self.config.attention_warmup
+        attention_weight = (progress / warmup).clamp(max=1.0) if warmup else torch.ones_like(progress)
         self.critic.requires_grad_(False)
         terms = self.objective.generator_terms(
-            self.generator, self.critic, batch.images, source, target, edit, attention_weight
+            self.generator, self.critic, draw.images, draw.source, draw.target, edit, attention_weight
         )
         self.adam.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
@@ -170,17 +206,17 @@ class Trainer:
         self.critic.bf16 = precision == "bf16"
 
     @property
-    def _progress(self) -> float:
+    def _progress(self) -> Tensor:
         """Fraction of the iterations that are over."""
-        return self.iteration / self.iterations
+        return torch.tensor(self.iteration / self.iterations, device=self.sampler.faces.images.device)
 
     def _schedule(self) -> None:
         """Constant learning rate, then linear to zero."""
-        progress, knee = self._progress, self.config.optim.decay_from
+        progress, knee = self.iteration / self.iterations, self.config.optim.decay_from
         factor = 1.0 if progress < knee or knee == 1 else (1 - progress) / (1 - knee)
         for optimizer in (self.adam, self.adam_critic):
             for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate * factor
+                group["lr"].fill_(self.learning_rate * factor)
 
     @torch.no_grad()
     def _update_ema(self) -> None:
@@ -206,7 +242,7 @@ class Trainer:
         means = dict(zip(names, values.mean(0).tolist(), strict=True))
         self._watch_attention(means)
         line = {"iteration": self.iteration, "seconds": round(self.seconds, 2),
-                "learning_rate": self.adam.param_groups[0]["lr"], **means}  # fmt: skip
+                "learning_rate": self.adam.param_groups[0]["lr"].item(), **means}  # fmt: skip
         with self._history.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
