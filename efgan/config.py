@@ -270,7 +270,7 @@ def find_preset(name: str) -> Preset:
 
 # What everybody's CPU can do: one recipe for all methods, so that they compare (our decision, measured).
 _SMALL_MODEL = ModelConfig(width=24, local_width=16, blocks=3, refiner_width=16, refiner_blocks=3, critic_width=32,
-                           critic_max_width=512, relative_aus=True)  # fmt: skip
+                           critic_max_width=512, relative_aus=True, eyes_with_brows=True)  # fmt: skip
 _SMALL_TRAIN = TrainConfig(
     iterations=700, cascade_iterations=150, batch_size=8, cascade_batch_size=8, n_critic=2, critic_warmup=400,
     interpolator_iterations=1_000, sample_every=500, checkpoint_every=100, target_noise=0.0,

@@ -14,7 +14,7 @@ _SIZES_AT_128 = {"eyes": (40, 92), "nose": (40, 48), "mouth": (40, 60)}
 _LANDMARKS = {"eyes": range(36, 48), "nose": range(27, 36), "mouth": range(48, 68)}
 _BROWS = range(17, 27)
 # Weight of the input image beside the windows: patches fade out over their outermost pixels (our decision).
-_BACKGROUND_WEIGHT = 0.05
+_BACKGROUND_WEIGHT = 0.01
 
 
 class Box(NamedTuple):
