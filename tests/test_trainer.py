@@ -303,13 +303,13 @@ def test_a_step_can_be_captured(build, experiment):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("experiment", METHODS)
+@pytest.mark.parametrize("experiment", ["stargan", "ganimation", "local_focus"])
 def test_on_a_gpu_the_captured_step_trains_as_the_plain_one(build, experiment):
     """The graph goes on training and follows the schedules: its losses are those of plain steps."""
     plain, captured = (build(experiment, name, device="cuda", n_critic=2) for name in ("plain", "captured"))
     plain._update = plain._update_both
     for _ in range(plain.iterations):
-        before = [p.clone() for p in captured.generator.parameters()]
+        before = [p.detach().clone() for p in captured.generator.parameters()]
         expected, terms = plain.step(), captured.step()
         assert any(not torch.equal(a, b) for a, b in zip(before, captured.generator.parameters(), strict=True))
         assert terms.keys() == expected.keys()

@@ -98,7 +98,8 @@ class Trainer:
                              (optim.beta1, optim.beta2), fused=True, capturable=on_gpu)
             for module in (self.generator, self.critic)
         )  # fmt: skip
-        self._update = CapturedStep(self._update_both) if on_gpu and not isinstance(self.generator, CascadeEFGAN) else self._update_both
+        single = not isinstance(self.generator, CascadeEFGAN)  # a cascade's capture is untried on a GPU
+        self._update = CapturedStep(self._update_both) if on_gpu and single else self._update_both
         self.iteration = 0
         self.seconds = 0.0
         self.alarms: dict[str, str] = {}
