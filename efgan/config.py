@@ -73,13 +73,13 @@ class ModelConfig:
     blocks: int = 6  # residual blocks per branch; 6 = GANimation
     refiner_width: int = 64  # our decision
     refiner_blocks: int = 6  # our decision
-    refiner_residual: bool = True  # Refiner corrects the mean of its inputs where branches attend; our decision
+    refiner_residual: bool = True  # Refiner corrects a mean of its inputs where branches attend; our decision
     critic_width: int = 64  # channels after the critic's first convolution; 64 = GANimation
     critic_max_width: int = 2048  # 2048 = GANimation at 128 px
     critic_fine_layer: int | None = None  # the convolution after which a second, finer patch head sits; our decision
     stages: int = 3  # N, paper
     relative_aus: bool = False  # generators are given the change of AUs instead of the target; our decision
-    eyes_with_brows: bool = False  # centre the eyes' focus on eyes and brows; paper names the eyes only
+    eyes_with_brows: bool = False  # centre the eyes' focus on eyes and brows; our decision, the paper: eyes
 
     def __post_init__(self) -> None:
         for f in fields(self):

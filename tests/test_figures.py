@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import make_faces
 from fake_results import untrained_editor, write_results
+from matplotlib.patches import Rectangle
 from PIL import Image
 
 from efgan.data.faces import to_float, to_uint8
@@ -17,10 +18,12 @@ from efgan.errors import UserError
 from efgan.evaluation.protocol import test_pairs as all_pairs
 from efgan.exhibits import figures
 from efgan.exhibits import runs as runs_module
+from efgan.exhibits.dataset import draw_mean_face
 from efgan.exhibits.figures import FIGURES
 from efgan.exhibits.runs import Runs, choose_pairs
 from efgan.exhibits.wild import affectnet_examples, wild_examples
 from efgan.grids import image_grid
+from efgan.models.local_focus import compute_focus_boxes
 
 
 def no_aus(editor, images) -> tuple[np.ndarray, str]:
@@ -218,3 +221,15 @@ def test_pictures_keep_their_values_on_the_way(runs: Runs) -> None:
     """Inputs shown as uint8 are those that the networks see as floats."""
     examples = runs.examples("rafd", figures.TASKS["figure_1"])
     assert torch.equal(to_uint8(to_float(examples.images)), examples.images)
+
+
+@pytest.mark.parametrize("with_brows", [False, True])
+def test_the_mean_face_shows_the_boxes_of_the_preset(with_brows):
+    """The eyes' box lies higher where brows count as well."""
+    faces = make_faces(size=128)
+    faces.landmarks[:, 17:27, 1] = 10.0
+    frames = [p for axes in draw_mean_face(faces, torch.arange(len(faces)), eyes_with_brows=with_brows).axes
+              for p in axes.patches if isinstance(p, Rectangle) and not p.get_fill()]  # fmt: skip
+    boxes = compute_focus_boxes(faces.landmarks, 128, eyes_with_brows=with_brows)
+    zoom = frames[0].get_height() / boxes["eyes"].height
+    assert [frame.get_y() for frame in frames] == pytest.approx([box.top * zoom for box in boxes.values()])

@@ -67,8 +67,8 @@ def test_stitching_changes_only_the_boxes(focus):
     assert stitched.max() <= 1
 
 
-def test_a_patch_covers_what_it_repaints(focus):
-    """Of the input a hundredth is left in the middle of a box, a tenth five pixels inside its edge, half at the rim."""
+def test_patches_fade_at_their_rims_alone(focus):
+    """Of the input a hundredth is left in the middle of a box, less than a tenth five pixels inside an edge."""
     stitched = focus.stitch({r: torch.ones(1, 3, *focus.boxes[r][2:]) for r in REGIONS}, torch.zeros(1, 3, 128, 128))
     eyes = focus.boxes["eyes"]
     column = stitched[0, 0, eyes.top : eyes.top + eyes.height // 2, 64]

@@ -257,6 +257,14 @@ def test_upsampling_leaves_no_grid():
     torch.testing.assert_close(smooth[..., 4:-4, 4:-4].std(dim=(2, 3)), torch.zeros(1, 2), rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("experiment", METHODS)
+def test_every_method_upsamples_without_a_grid(experiment, tiny_model):
+    """No transposed convolution without its filter."""
+    parts = list(build(experiment, tiny_model).modules())
+    filtered = [part.conv for part in parts if isinstance(part, SmoothUpsample)]
+    assert filtered == [part for part in parts if isinstance(part, torch.nn.ConvTranspose2d)] != []
+
+
 def test_upsampling_filters_by_the_binomial_kernel():
     """[1 2 1] in both directions is a mean of neighbours twice over, and keeps means at the border."""
     upsample, x = SmoothUpsample(3, 2), torch.randn(2, 3, 8, 8)

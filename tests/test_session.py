@@ -166,6 +166,11 @@ def test_every_stage_is_taken_apart(session):
     blended = stages[0].global_attention[..., None] * stages[0].global_colour.astype(float) + (
         1 - stages[0].global_attention[..., None]) * stages[0].before  # fmt: skip
     np.testing.assert_allclose(blended, stages[0].global_image, atol=1.5)  # eq. (1)
+    first, refiner = edited.edit.stages[0], session.editor()._generator.stages[0].refiner
+    correction = refiner.backbone(torch.cat([first.stitched, first.global_edit.image], 1))
+    strongest = torch.maximum(first.stitched_attention, first.global_edit.attention)
+    expected = (strongest.sqrt() * correction).abs().mean(1)[0] / 2
+    np.testing.assert_allclose(stages[0].refiner_change, expected, atol=1e-5)
     session.state = session.state.with_method("stargan").with_expression("happy")
     with pytest.raises(UserError, match="StarGAN has no attention"):
         stage_maps(session.edited(), session.editor().focus_boxes)

@@ -26,7 +26,7 @@ METHODS = ("stargan", "ganimation", "local_focus", "cascade_ef_gan")
 def build(tmp_path, tiny_model, tiny_train):
     """A trainer of any method on random faces."""
 
-    def make(experiment="ganimation", folder="run", device="cpu", **changes) -> Trainer:
+    def make(experiment="ganimation", folder="run", device="cpu", iterations=6, **changes) -> Trainer:
         torch.manual_seed(0)
         rng = torch.Generator().manual_seed(0)
         config = replace(tiny_train, **changes)
@@ -37,7 +37,7 @@ def build(tmp_path, tiny_model, tiny_train):
         (tmp_path / folder).mkdir(exist_ok=True)
         return Trainer(
             generator=generator.to(device), critic=Critic(64, 4, 8, 8 if experiment == "stargan" else 17).to(device),
-            objective=objective, sampler=sampler, rng=rng, config=config, iterations=6, learning_rate=1e-3,
+            objective=objective, sampler=sampler, rng=rng, config=config, iterations=iterations, learning_rate=1e-3,
             folder=tmp_path / folder,
         )  # fmt: skip
 
@@ -283,17 +283,24 @@ def test_no_branch_may_close(build, monkeypatch):
     assert terms[0] == 0 < terms[1] and terms[2] / terms[1] == pytest.approx(2)
 
 
+_FROM_THE_CPU = {  # operations that make tensors of Python's numbers or CPU randomness, or give values to Python
+    torch.ops.aten.lift_fresh.default, torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default,
+    torch.ops.aten.rand.default, torch.ops.aten.rand.generator, torch.ops.aten.randn.default,
+    torch.ops.aten.randn.generator, torch.ops.aten.randint.low, torch.ops.aten.randint.low_generator,
+}  # fmt: skip
+
+
 class _Watch(TorchDispatchMode):
-    """Fails where a tensor is made of Python numbers, which a GPU gets by a copy, or gives its value to Python."""
+    """Fails where a step does what a CUDA graph cannot record."""
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        assert func not in (torch.ops.aten.lift_fresh.default, torch.ops.aten._local_scalar_dense.default), func
+        assert func not in _FROM_THE_CPU, func
         return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("experiment", METHODS)
 def test_a_step_can_be_captured(build, experiment):
-    """A CUDA graph records kernels alone: no copy from Python, no value read back."""
+    """A CUDA graph records kernels alone: no copy from the CPU, no value read back."""
     trainer = build(experiment, n_critic=2, attention_warmup=0.5, loss=LossWeights(
         lambda_chroma=1.0, lambda_floor=1.0, lambda_sens=0.1, cond_on_change=True))  # fmt: skip
     drawn = [tensor for _ in range(2) for tensor in trainer._draw()]
@@ -305,13 +312,21 @@ def test_a_step_can_be_captured(build, experiment):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("experiment", ["stargan", "ganimation", "local_focus"])
 def test_on_a_gpu_the_captured_step_trains_as_the_plain_one(build, experiment):
-    """The graph goes on training and follows the schedules: its losses are those of plain steps."""
-    plain, captured = (build(experiment, name, device="cuda", n_critic=2) for name in ("plain", "captured"))
-    plain._update = plain._update_both
-    for _ in range(plain.iterations):
-        before = [p.detach().clone() for p in captured.generator.parameters()]
+    """The graph follows schedules that change after its capture, its losses stay, and a rate of 0 stops it."""
+    plain, captured = (
+        build(experiment, name, device="cuda", n_critic=2, attention_warmup=0.9, iterations=12,
+              loss=LossWeights(lambda_sens=0.1, lambda_sens_final=0.01))
+        for name in ("plain", "captured")
+    )  # fmt: skip
+    plain._captured = None
+    for _ in range(plain.iterations - 1):
         expected, terms = plain.step(), captured.step()
-        assert any(not torch.equal(a, b) for a, b in zip(before, captured.generator.parameters(), strict=True))
         assert terms.keys() == expected.keys()
         for name, value in expected.items():
             torch.testing.assert_close(terms[name], value.float(), rtol=0.05, atol=1e-3, msg=name)
+    kept = {name: value.item() for name, value in terms.items()}
+    captured.learning_rate = 0.0
+    before = [p.detach().clone() for p in captured.generator.parameters()]
+    captured.step()
+    assert all(torch.equal(a, b) for a, b in zip(before, captured.generator.parameters(), strict=True))
+    assert kept == {name: value.item() for name, value in terms.items()}

@@ -101,15 +101,16 @@ def draw_au_sweep(*, person: int = 0, steps: int = 6, size: int = 128) -> Figure
     )  # fmt: skip
 
 
-def draw_mean_face(faces: FaceSet, train: Tensor) -> Figure:
+def draw_mean_face(faces: FaceSet, train: Tensor, *, eyes_with_brows: bool = False) -> Figure:
     """The mean training face with mean landmarks' focus boxes, and three faces with their own landmarks.
 
     Args:
         faces: the set.
         train: int64 positions of the training faces.
+        eyes_with_brows: as in `ModelConfig`.
     """
     mean = faces.images[train].float().mean(0)
-    boxes = compute_focus_boxes(faces.landmarks[train], faces.size)
+    boxes = compute_focus_boxes(faces.landmarks[train], faces.size, eyes_with_brows=eyes_with_brows)
     zoom = _WIDTH / faces.size
     frames = [
         Box(row=0, column=0, top=b.top * zoom, left=b.left * zoom, height=b.height * zoom, width=b.width * zoom,
@@ -128,15 +129,16 @@ def draw_mean_face(faces: FaceSet, train: Tensor) -> Figure:
     )  # fmt: skip
 
 
-def draw_focus_crops(faces: FaceSet, *, count: int = 10, columns: int = 5) -> Figure:
+def draw_focus_crops(faces: FaceSet, *, count: int = 10, columns: int = 5, eyes_with_brows: bool = False) -> Figure:
     """Example faces, evenly from the whole set, as they are cropped, with the local focuses' boxes.
 
     Args:
         faces: the set, not empty.
         count: how many, at most.
         columns: pictures per row.
+        eyes_with_brows: as in `ModelConfig`.
     """
-    boxes = compute_focus_boxes(faces.landmarks, faces.size)
+    boxes = compute_focus_boxes(faces.landmarks, faces.size, eyes_with_brows=eyes_with_brows)
     chosen = torch.linspace(0, len(faces) - 1, min(count, len(faces))).long().tolist()
     cells: list[Tensor | None] = [faces.images[i] for i in chosen] + [None] * (-len(chosen) % columns)
     frames = [

@@ -1,4 +1,4 @@
-"""GANimation as published (Pumarola et al. 2018), which is also the paper's Baseline without local focuses."""
+"""GANimation (Pumarola et al. 2018), which is also the paper's Baseline without local focuses."""
 
 from torch import Tensor, nn
 

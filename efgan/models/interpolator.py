@@ -39,7 +39,7 @@ class Interpolator(nn.Module):
 
         Args:
             source_aus, target_aus: B×17.
-            alpha: a number, or B×1, in [0, 1].
+            alpha: a number, or B×1 on their device, in [0, 1].
         """
         if not isinstance(alpha, Tensor):
             alpha = source_aus.new_full((), alpha)

@@ -87,7 +87,7 @@ class SmoothUpsample(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Args: x B×in×H×W. Returns B×out×2H×2W."""
         rough = F.pad(self.conv(x), (1, 1, 1, 1), mode="replicate")
-        return F.conv2d(rough, self.binomial.to(rough.dtype), groups=rough.shape[1])
+        return F.conv2d(rough, self.binomial, groups=rough.shape[1])
 
 
 class Backbone(nn.Module):

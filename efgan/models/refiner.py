@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from efgan.config import ModelConfig
 from efgan.models.layers import Backbone
 
-_LEAST_SHARE = 1e-4  # attention beyond which it decides between the inputs; below, they count alike
+_EQUAL_BELOW = 1e-4  # attention beyond which it decides between the inputs; below, they count alike
 
 
 class Refiner(nn.Module):
@@ -42,6 +42,15 @@ class Refiner(nn.Module):
         features = self.backbone(torch.cat([stitched, global_image], 1))
         if not self.residual:
             return torch.tanh(features)
-        local, whole = stitched_attention.detach(), global_attention.detach()
-        share = (local + _LEAST_SHARE) / (local + whole + 2 * _LEAST_SHARE)
-        return (torch.lerp(global_image, stitched, share) + torch.maximum(local, whole).sqrt() * features).clamp(-1, 1)
+        start = self.start(stitched, global_image, stitched_attention, global_attention)
+        strongest = torch.maximum(stitched_attention, global_attention).detach()
+        return (start + strongest.sqrt() * features).clamp(-1, 1)
+
+    @staticmethod
+    def start(stitched: Tensor, global_image: Tensor, stitched_attention: Tensor, global_attention: Tensor) -> Tensor:
+        """What is corrected: the mean of both images, weighted by their attentions, B×3×S×S in [-1, 1].
+
+        Args: those of `forward`.
+        """
+        local, whole = stitched_attention.detach() + _EQUAL_BELOW, global_attention.detach() + _EQUAL_BELOW
+        return torch.lerp(global_image, stitched, local / (local + whole))

@@ -1,4 +1,4 @@
-"""StarGAN as published (Choi et al. 2018): discrete expressions, no attention."""
+"""StarGAN (Choi et al. 2018): discrete expressions, no attention."""
 
 import torch
 from torch import Tensor, nn

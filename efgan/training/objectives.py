@@ -49,6 +49,8 @@ class Objective:
     def sensitivity_weight(self, progress: Tensor) -> Tensor:
         """Weight of the label sensitivity after a fraction of the run: constant, then linear over the second half.
 
+        Args: progress in [0, 1], of any shape. Returns weights of that shape.
+
         Source: our decision. It makes the critic see shapes while the generator is young, and draws its labels to
         their mean: towards the end it may read AUs more fully.
         """

@@ -98,8 +98,10 @@ class Trainer:
                              (optim.beta1, optim.beta2), fused=True, capturable=on_gpu)
             for module in (self.generator, self.critic)
         )  # fmt: skip
-        single = not isinstance(self.generator, CascadeEFGAN)  # a cascade's capture is untried on a GPU
-        self._update = CapturedStep(self._update_both) if on_gpu and single else self._update_both
+        self._stages = len(self.generator.stages) if isinstance(self.generator, CascadeEFGAN) else 1
+        # A cascade's capture is untried on a GPU.
+        self._captured = CapturedStep() if on_gpu and self._stages == 1 else None
+        self.rate = self.learning_rate
         self.iteration = 0
         self.seconds = 0.0
         self.alarms: dict[str, str] = {}
@@ -146,7 +148,8 @@ class Trainer:
         """One iteration: `n_critic` critic updates and one generator update. Returns its terms, detached."""
         self._schedule()
         draws = [self._draw() for _ in range(self.config.n_critic)]
-        terms = self._update(self._progress, *(tensor for draw in draws for tensor in draw))
+        inputs = (self._progress, *(tensor for draw in draws for tensor in draw))
+        terms = self._captured(self._update, *inputs) if self._captured else self._update(*inputs)
         self._update_ema()
         self.iteration += 1
         return terms
@@ -154,12 +157,11 @@ class Trainer:
     def _draw(self) -> Draw:
         batch = self.sampler.next()
         source, target = self.objective.conditions(batch)
-        edits = len(source) * (len(self.generator.stages) if isinstance(self.generator, CascadeEFGAN) else 1)
-        mix = torch.rand(edits, 1, 1, 1, generator=self.rng)
+        mix = torch.rand(len(source) * self._stages, 1, 1, 1, generator=self.rng)
         direction = torch.randn(source.shape, generator=self.rng)
         return Draw(batch.images, source, target, mix.to(source.device), direction.to(source.device))
 
-    def _update_both(self, progress: Tensor, *drawn: Tensor) -> Terms:
+    def _update(self, progress: Tensor, *drawn: Tensor) -> Terms:
         """Updates the critic with each draw and the generator with the last; Python sees no tensor's value here.
 
         The last critic update and the generator update share one edit and its graph.
@@ -180,9 +182,7 @@ class Trainer:
         return {f"{group}/{name}": value.detach() for group, terms in groups.items() for name, value in terms.items()}
 
     def _update_critic(self, draw: Draw, edit: Edit, progress: Tensor) -> Terms:
-        terms = self.objective.critic_terms(
-            self.critic, draw.images, draw.source, edit, draw.mix, draw.direction, progress
-        )
+        terms = self.objective.critic_terms(self.critic, *draw[:2], edit, draw.mix, draw.direction, progress)
         self.adam_critic.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         self.adam_critic.step()
@@ -214,10 +214,10 @@ class Trainer:
     def _schedule(self) -> None:
         """Constant learning rate, then linear to zero."""
         progress, knee = self.iteration / self.iterations, self.config.optim.decay_from
-        factor = 1.0 if progress < knee or knee == 1 else (1 - progress) / (1 - knee)
+        self.rate = self.learning_rate * (1.0 if progress < knee or knee == 1 else (1 - progress) / (1 - knee))
         for optimizer in (self.adam, self.adam_critic):
             for group in optimizer.param_groups:
-                group["lr"].fill_(self.learning_rate * factor)
+                group["lr"].fill_(self.rate)
 
     @torch.no_grad()
     def _update_ema(self) -> None:
@@ -243,7 +243,7 @@ class Trainer:
         means = dict(zip(names, values.mean(0).tolist(), strict=True))
         self._watch_attention(means)
         line = {"iteration": self.iteration, "seconds": round(self.seconds, 2),
-                "learning_rate": self.adam.param_groups[0]["lr"].item(), **means}  # fmt: skip
+                "learning_rate": self.rate, **means}  # fmt: skip
         with self._history.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
@@ -301,6 +301,8 @@ class Trainer:
             load_weights(module, unpack(name, tensors), self._checkpoint)
         restore_adam(self.adam, unpack("adam", tensors))
         restore_adam(self.adam_critic, unpack("adam_critic", tensors))
+        if self._captured:  # a graph would go on with the tensors of before
+            self._captured = CapturedStep()
         self.rng.set_state(tensors["rng"])
         self.iteration, self.seconds, self.alarms = state["iteration"], state["seconds"], state["alarms"]
         self._set_precision(state["precision"])
