@@ -99,8 +99,7 @@ class Trainer:
             for module in (self.generator, self.critic)
         )  # fmt: skip
         self._stages = len(self.generator.stages) if isinstance(self.generator, CascadeEFGAN) else 1
-        # A cascade's capture is untried on a GPU.
-        self._captured = CapturedStep() if on_gpu and self._stages == 1 else None
+        self._captured = CapturedStep() if on_gpu and self._stages == 1 else None  # a cascade's capture is untried
         self.rate = self.learning_rate
         self.iteration = 0
         self.seconds = 0.0
@@ -136,13 +135,9 @@ class Trainer:
         """Teaches the critic's label head on real faces, so that the generator is asked for expressions at once."""
         for _ in track(range(self.critic_warmup), description=f"critic of {self.folder.parent.name}"):
             draw = self._draw()
-            _, labels = self.critic(draw.images)
-            terms = self.objective.label_terms(
-                self.critic, draw.images, labels, draw.source, draw.direction, self._progress
-            )
-            self.adam_critic.zero_grad()
-            torch.stack(list(terms.values())).sum().backward()
-            self.adam_critic.step()
+            labels, progress = self.critic(draw.images)[1], self._progress
+            terms = self.objective.label_terms(self.critic, draw.images, labels, draw.source, draw.direction, progress)
+            _descend(self.adam_critic, terms)
 
     def step(self) -> Terms:
         """One iteration: `n_critic` critic updates and one generator update. Returns its terms, detached."""
@@ -182,10 +177,10 @@ class Trainer:
         return {f"{group}/{name}": value.detach() for group, terms in groups.items() for name, value in terms.items()}
 
     def _update_critic(self, draw: Draw, edit: Edit, progress: Tensor) -> Terms:
-        terms = self.objective.critic_terms(self.critic, *draw[:2], edit, draw.mix, draw.direction, progress)
-        self.adam_critic.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
-        self.adam_critic.step()
+        terms = self.objective.critic_terms(
+            self.critic, draw.images, draw.source, edit, draw.mix, draw.direction, progress
+        )
+        _descend(self.adam_critic, terms)
         return terms
 
     def _update_generator(self, draw: Draw, edit: Edit, progress: Tensor) -> Terms:
@@ -195,9 +190,7 @@ class Trainer:
         terms = self.objective.generator_terms(
             self.generator, self.critic, draw.images, draw.source, draw.target, edit, attention_weight
         )
-        self.adam.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
-        self.adam.step()
+        _descend(self.adam, terms)
         self.critic.requires_grad_(True)
         return terms
 
@@ -309,6 +302,13 @@ class Trainer:
         lines = self._history.read_text().splitlines() if self._history.exists() else []
         with write_atomic(self._history) as file:  # what came after the checkpoint is made again
             file.writelines(f"{line}\n" for line in lines if _iteration_of(line) <= self.iteration)
+
+
+def _descend(optimizer: torch.optim.Optimizer, terms: Terms) -> None:
+    """One step of an optimiser down the sum of the terms."""
+    optimizer.zero_grad()
+    torch.stack(list(terms.values())).sum().backward()
+    optimizer.step()
 
 
 def _iteration_of(line: str) -> float:
