@@ -305,7 +305,7 @@ PRESETS: dict[str, Preset] = {
         cfeed=DataConfig(image_size=64, identities=120, random_aus=8),
         joint=DataConfig(image_size=64, random_aus=8),
         model=replace(_SMALL_MODEL, critic_fine_layer=3),
-        train=replace(_SMALL_TRAIN, iterations=1_800, cascade_iterations=150, interpolator_iterations=5_000,
+        train=replace(_SMALL_TRAIN, iterations=1_800, cascade_iterations=360, interpolator_iterations=5_000,
                       loss=replace(_SMALL_TRAIN.loss, lambda_cond=14.0, lambda_chroma=30.0),
                       optim=replace(_SMALL_TRAIN.optim, ema=0.995)),
         evaluation=replace(_SMALL_EVAL, classifier_seeds=3, max_pairs=None),
