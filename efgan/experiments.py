@@ -1,10 +1,18 @@
 """The one table of every run: which methods are trained on which data, starting from what."""
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from efgan.config import JOINED_DATASETS, REAL_DATASETS, SYNTHETIC_DATASETS, RunConfig, find_preset
+from efgan.config import (
+    JOINED_DATASETS,
+    REAL_DATASETS,
+    SYNTHETIC_DATASETS,
+    EvalConfig,
+    RunConfig,
+    find_preset,
+    from_json,
+)
 from efgan.errors import UserError
 
 
@@ -112,6 +120,19 @@ def run_folder(root: Path | str, preset: str, dataset: str, experiment: str, see
     return Path(root) / "results" / family_of(dataset) / preset / dataset / experiment / f"seed{seed}"
 
 
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of a run folder.
+
+    Raises:
+        UserError: there is none, or it is of another version.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        raise UserError(f"{folder} is no run folder (it has no config.json); runs lie under "
+                        "results/<family>/<preset>/<dataset>/<experiment>/seed<k>")  # fmt: skip
+    return from_json(RunConfig, path.read_text(), str(path))
+
+
 def real_folder(data_root: Path | str | None, dataset: str) -> Path:
     """Where a licensed set lies: the subfolder of its name under the data root, whatever its letters' case.
 
@@ -175,3 +196,16 @@ def run_config(
         preset=preset, experiment=experiment, seed=seed, model=settings.model, train=settings.train,
         data=settings.data(dataset, split=split, data_root=data_root), evaluation=settings.evaluation,
     )  # fmt: skip
+
+
+def what_weights_depend_on(config: RunConfig) -> RunConfig:
+    """The config with the same values for all runs where they do not matter: how it is evaluated, where photos lie
+    (their hash counts) and, for what is no cascade, how one is fine-tuned.
+    """
+    train = config.train
+    if find_experiment(config.experiment).initialised_from is None:
+        train = replace(
+            train, cascade_iterations=1, cascade_batch_size=1, cascade_lr_factor=1.0, interpolator_iterations=1,
+            loss=replace(train.loss, lambda_cont_cascade=0.0, lambda_interp=0.0, lambda_sem=0.0),
+        )  # fmt: skip
+    return replace(config, evaluation=EvalConfig(), data=replace(config.data, data_root=None), train=train)

@@ -9,11 +9,11 @@ from conftest import BOXES
 from efgan.config import to_json
 from efgan.data.action_units import AU_NAMES, RAFD_EXPRESSIONS
 from efgan.editing.editor import Editor
-from efgan.experiments import EXPERIMENTS, datasets_of, find_experiment, role_of, run_config, run_folder
+from efgan.experiments import EXPERIMENTS, datasets_of, find_experiment, read_config, role_of, run_config, run_folder
 from efgan.models import build_generator
 from efgan.provenance import sha256_of
 from efgan.training.checkpoint import pack, save_tensors
-from efgan.training.run import WEIGHTS, TrainedRun, read_config
+from efgan.training.run import WEIGHTS, TrainedRun
 
 G = {"stargan": 0.4, "ganimation": 0.5, "baseline": 0.45, "local_focus": 0.6, "cascade": 0.55, "cascade_ef_gan": 0.7}
 
@@ -83,9 +83,9 @@ def untrained_editor(folder: Path) -> Editor:
     return Editor(run, folder, torch.device("cpu"))
 
 
-def trained_run(root: Path, experiment: str) -> Path:
+def trained_run(root: Path, experiment: str, seed: int = 0) -> Path:
     """A finished run of the preset `smoke` with weights that were never trained but do edit."""
-    folder = write_run(root, "synthetic_rafd", experiment)
+    folder = write_run(root, "synthetic_rafd", experiment, seed)
     config = read_config(folder)
     torch.manual_seed(0)
     generator = build_generator(experiment, config.model, image_size=config.data.image_size,

@@ -22,13 +22,21 @@ def comparison(difference: float, low: float, high: float) -> Comparison:
 
 
 @pytest.mark.parametrize(("found", "verdict"), [
-    ([(1, 0.5, 2), (2, 1, 3)], "holds"), ([(-1, -2, -0.5), (0.1, -1, 1)], "does not hold"),
+    ([(1, 0.5, 2), (2, 1, 3)], "holds"), ([(-1, -2, -0.5)], "does not hold"),
     ([(0.1, -1, 1)], "not decided"), ([(float("nan"),) * 3], "not decided"),
-    ([(1, 0.5, 2), (-1, -2, -0.5)], "holds in part (1 of 2 comparisons)"),
+    ([(1, 0.5, 2), (-1, -2, -0.5)], "1 yes, 1 no"),
+    ([(0.1, -1, 1), (-1, -2, -0.5), (0.1, -1, 1)], "1 no, 2 not decided"),
 ])  # fmt: skip
 def test_verdicts_follow_the_intervals(found, verdict):
-    """An interval that holds zero decides nothing."""
+    """An interval that holds zero decides nothing; where comparisons differ, all are counted."""
     assert Claim(says="", measured_on="", comparisons=tuple(comparison(*one) for one in found)).verdict == verdict
+
+
+def test_what_is_measured_beside_a_claim_does_not_decide_it():
+    """As the quarters of smaller AU distances."""
+    beside = Comparison(what="x", difference=-1, interval=(-2, -0.5), count=9, decides=False)
+    claim = Claim(says="", measured_on="", comparisons=(beside, comparison(1, 0.5, 2)))
+    assert claim.verdict == "holds" and claim.table()["decides"].tolist() == [False, True]
 
 
 @pytest.fixture
@@ -86,7 +94,7 @@ def test_edits_that_mend_the_classifier_are_seen(runs: Runs):
 
 
 def test_the_gain_over_several_seeds_names_them(runs: Runs):
-    """R+G alone averages over seeds; every other answer is the first seed's."""
+    """R+G is averaged over classifiers and seeds."""
     write_run(Path(runs.root), "synthetic_rafd", "cascade_ef_gan", seed=1)
     faces, split = runs.test_faces("rafd")
     right = torch.zeros(len(evaluated_rows(faces, split.test)))
@@ -120,7 +128,7 @@ def test_attention_outside_the_boxes_counts_against(runs: Runs, monkeypatch: pyt
     for box in boxes.values():
         inside[box.slices] = 1
     outside = (1 - inside) * inside.sum() / (1 - inside).sum()  # as much in all
-    maps = iter([{"global": outside}, {"global": outside, "local": inside}])
+    maps = iter([{"global": outside, "local": inside}, {"global": outside}])
     monkeypatch.setattr(Edit, "strongest_attention", property(
         lambda self: {name: one.expand(16, 64, 64) for name, one in next(maps).items()}))  # fmt: skip
     found = claims.claim_attention(runs, edits).comparisons[0]
@@ -129,18 +137,45 @@ def test_attention_outside_the_boxes_counts_against(runs: Runs, monkeypatch: pyt
 
 def test_a_gain_at_wide_gaps_alone_is_seen(runs: Runs, monkeypatch: pytest.MonkeyPatch):
     """Cascade edits that are perfect in the widest quarter and EF-GAN's elsewhere gain there and nowhere else."""
+    monkeypatch.setattr(claims, "LEAST_PEOPLE", 4)  # the smallest preset tests no more in a quarter
     edits = claims.load_test_edits(runs, limit=64)
     single = edits.edit(runs.run("rafd", "local_focus").editor).image
     gap = (edits.faces.aus[edits.pairs.target] - edits.faces.aus[edits.pairs.source]).norm(dim=1)
     widest = gap.argsort().tensor_split(4)[-1]
     better = single.clone()
     better[widest] = (better[widest] + to_float(edits.targets[widest])) / 2
-    images = iter((single, better))
+    images = iter((better, single))
     monkeypatch.setattr(claims.TestEdits, "edit", lambda self, editor: Edit(image=next(images)))
     claim = claims.claim_cascade(runs, edits)
     assert [c.verdict for c in claim.comparisons[:4]] == ["not decided"] * 3 + ["yes"]
     steeper = claim.comparisons[4]  # two people have edits in both quarters: too few to decide
     assert steeper.difference > 0 and steeper.count == 2 and steeper.verdict == "not decided"
+
+
+def test_gains_are_averaged_over_trainings(runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of every seed's own pair of runs, and the claim names the seeds."""
+    for experiment in ("local_focus", "cascade_ef_gan"):
+        trained_run(tmp_path, experiment, seed=1)
+    edits = claims.load_test_edits(runs, limit=16)
+    better = {("local_focus", 0): 0.0, ("cascade_ef_gan", 0): 1.0, ("local_focus", 1): 2.0, ("cascade_ef_gan", 1): 6.0}
+    monkeypatch.setattr(claims, "compute_psnr", lambda images, targets: images.flatten(1)[:, 0].double())
+    monkeypatch.setattr(claims, "to_uint8", lambda images: images)
+    monkeypatch.setattr(claims.TestEdits, "edit", lambda self, editor: Edit(image=torch.full(
+        (16, 3, 4, 4), better[editor.config.experiment, editor.config.seed])))  # fmt: skip
+    claim = claims.claim_cascade(runs, edits, seeds=2)
+    assert all(c.difference == 2.5 for c in claim.comparisons[:4]) and "seeds 0, 1." in claim.measured_on
+
+
+def test_a_face_that_no_stage_edits_is_not_the_nearest_to_itself(runs: Runs, monkeypatch: pytest.MonkeyPatch):
+    """Both ways end at the source; its distance is that to real faces of other people or other pictures."""
+    edits = claims.load_test_edits(runs, limit=16)
+    sources = to_float(edits.faces.images[edits.pairs.source])
+    stages = [Edit(image=sources)] * 3
+    aus = edits.faces.aus[edits.pairs.source, None].expand(-1, 3, -1)
+    unedited = Edit(image=sources, stages=stages, stage_aus=aus)
+    monkeypatch.setattr(claims.TestEdits, "edit", lambda self, editor: unedited)
+    faces = [c for c in claims.claim_interpolator(runs, edits).comparisons if c.what.startswith("faces")]
+    assert all(c.difference == 0 and "straight line: 0 away" not in c.what for c in faces)
 
 
 def test_the_linear_twin_takes_the_straight_line(runs: Runs):

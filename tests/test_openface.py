@@ -103,6 +103,25 @@ def test_a_lone_csv_is_not_given_to_namesakes(tmp_path):
     assert set(find_sources(photos, tmp_path)) == {"sad/S001", "angry/S002"}
 
 
+def test_pictures_outside_the_list_are_namesakes_too(tmp_path):
+    """The reader leaves out what has no class; its CSV belongs to nobody else."""
+    photos_in(tmp_path, "unknown_class/S001.jpg")
+    photos = photos_in(tmp_path, "happy/S001.jpg")
+    write_csv(tmp_path / "openface/unknown_class/S001.csv", [face_row(AUS, POINTS)])
+    assert find_sources(photos, tmp_path) == {}
+
+
+def test_frames_of_namesake_folders_come_from_their_own_csv(tmp_path):
+    """FeatureExtraction on every folder of person/expression: the CSV lies where the folder does."""
+    photos = photos_in(tmp_path, "S001/happy/a.jpg", "S002/happy/b.jpg")
+    for person, k in (("S001", 1), ("S002", 2)):
+        write_csv(tmp_path / f"openface/{person}/happy/happy.csv", [face_row(AUS / k, POINTS, frame=1)],
+                  columns=VIDEO_MODE)  # fmt: skip
+    found = find_sources(photos, tmp_path)
+    np.testing.assert_allclose(measure(found["S001/happy/a"]).aus, AUS, atol=0.006)
+    np.testing.assert_allclose(measure(found["S002/happy/b"]).aus, AUS / 2, atol=0.006)
+
+
 def test_rows_for_namesakes_come_from_their_own_folders_csv(tmp_path):
     """1.png of two folders, one CSV for each."""
     photos = photos_in(tmp_path, "happy/1.png", "sad/1.png")

@@ -22,8 +22,8 @@ from efgan.editing.reference import (
     ship_run,
 )
 from efgan.errors import UserError
+from efgan.experiments import read_config
 from efgan.provenance import sha256_of
-from efgan.training.run import read_config
 
 
 @pytest.fixture

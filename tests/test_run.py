@@ -12,9 +12,10 @@ from conftest import make_faces
 from efgan.config import PRESETS, to_json
 from efgan.editing.editor import load_editor
 from efgan.errors import UserError
+from efgan.experiments import read_config
 from efgan.training import run as run_module
 from efgan.training.checkpoint import load_tensors, save_tensors
-from efgan.training.run import load_run, read_config, starting_dataset, train_run
+from efgan.training.run import load_run, starting_dataset, train_run
 
 
 @pytest.fixture
@@ -168,6 +169,39 @@ def test_a_cascade_refuses_a_start_from_another_split(train, tmp_path):
         train("cascade_ef_gan")
 
 
+def test_a_cascade_refuses_a_start_on_other_faces(train, monkeypatch):
+    """One photo more changes who is tested: the single stage may have learnt from them."""
+    train("local_focus")
+    monkeypatch.setattr(run_module, "load_faces", lambda config: make_faces(people=9))
+    with pytest.raises(UserError, match=r"trained on other faces.*efgan train .*local_focus"):
+        train("cascade_ef_gan")
+
+
+def test_a_run_that_died_after_its_weights_ends_properly(train, monkeypatch):
+    """Killed before its manifest said so, it goes on from its last checkpoint, to the same weights."""
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module.Manifest, "finish", lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            train("local_focus")
+    folder = train("local_focus")
+    assert json.loads((folder / "manifest.json").read_text())["status"] == "finished"
+    assert not (folder / "checkpoint.safetensors").exists()
+
+
+def test_an_interrupted_cascade_keeps_the_record_of_its_interpolator(train, monkeypatch):
+    """It was trained before the checkpoint. What a killed process had half written is gone."""
+    left_over = train("local_focus").parents[1] / "cascade_ef_gan/seed0/.checkpoint.safetensors.1.tmp"
+    step = run_module.Trainer.step
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module.Trainer, "step", lambda self: step(self) if self.iteration < 3 else 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train("cascade_ef_gan")
+    left_over.touch()
+    folder = train("cascade_ef_gan")
+    assert not left_over.exists()
+    assert "wasserstein_gap" in json.loads((folder / "manifest.json").read_text())["notes"]["interpolator"]
+
+
 def test_a_cascade_refuses_a_start_of_other_settings(train, tiny_train, monkeypatch):
     """A single stage that was trained for longer or shorter than the preset says is no start."""
     train("baseline")
@@ -223,9 +257,31 @@ def test_editor_adds_relative_values(editor):
     assert edited.target_aus["AU12"] == 5 and edited.target_aus["AU01"] == 0
 
 
+def test_measured_intensities_beyond_the_scale_stop_at_its_end(editor):
+    """OpenFace now and then writes more than 5."""
+    image, own = np.full((64, 64, 3), 90, np.uint8), np.full(17, 5.0, np.float32)
+    beyond, at_the_end = (editor.edit(image, source_aus=aus, AU12=1) for aus in (own + 2, own))
+    assert (beyond.image == at_the_end.image).all() and beyond.target_aus["AU45"] == 5
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_the_global_branch_alone_is_given_what_it_learnt_from(train, tiny_model, monkeypatch, relative):
+    """The target, or the change between the AUs: as in the whole model."""
+    model = replace(tiny_model, relative_aus=relative)
+    monkeypatch.setitem(PRESETS, "smoke", replace(PRESETS["smoke"], model=model))
+    editor = load_editor(train("local_focus"))
+    image, source, target = torch.rand(2, 3, 64, 64) * 2 - 1, torch.rand(2, 17), torch.rand(2, 17)
+    found = editor.edit_batch(image, source, target, local_branches=False).image
+    torch.testing.assert_close(found, editor.edit_batch(image, source, target).global_edit.image)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [({"AU99": 1}, "unknown Action Unit 'AU99'"), ({"AU12": 7}, "AU12=7 is out of range: intensities are 0 to 5")],
+    [
+        ({"AU99": 1}, "unknown Action Unit 'AU99'"),
+        ({"AU12": 7}, "AU12=7 is out of range: 0 to 5"),
+        ({"AU12": 6, "relative": True}, "AU12=6 is out of range: -5 to 5"),
+    ],
 )
 def test_editor_explains_bad_requests(editor, arguments, message):
     """Unknown names and values out of range."""

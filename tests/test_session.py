@@ -95,6 +95,9 @@ def test_the_command_finds_face_landmarks_and_aus(session):
     session.state = replace(session.state, stages=1)
     with pytest.raises(UserError, match="the Python call"):
         edit_command(session)
+    session.state = replace(session.state, stages=None).reset(session.face.aus)
+    with pytest.raises(UserError, match="nothing is asked for"):
+        edit_command(session)
 
 
 def test_aligned_landmarks_change_nothing():

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from click.testing import CliRunner
@@ -196,6 +197,17 @@ def test_a_sequence_goes_from_the_photo_to_the_edit(tmp_path):
         next(edit_sequence(editor, edited, 1))
 
 
+def test_a_face_that_stays_does_not_flicker(tmp_path):
+    """Of two, only that which is asked for something else changes on the way, as in the edit."""
+    photo, landmarks = photo_with_faces((80, 100), (240, 100))
+    editor = editor_of(tmp_path, attention=1.0)
+    own = np.stack([NEUTRAL, np.eye(17, dtype=np.float32)[0]])
+    edited = edit_photo(editor, photo, aus={"AU01": 1.0}, source_aus=own, landmarks=landmarks)
+    for frame in edit_sequence(editor, edited, 4):
+        assert np.array_equal(frame[:, 160:], photo[:, 160:])
+    assert not np.array_equal(edited.image[:, :160], photo[:, :160])
+
+
 def trained_estimator(root, dataset: str = "synthetic_rafd"):
     """A `controls` run with an untrained estimator."""
     folder = run_folder(root, "smoke", dataset, "controls", 0)
@@ -220,6 +232,45 @@ def test_unmeasured_faces_are_estimated_by_our_named_estimator(tmp_path):
     aus, name = estimate_aus(editor, [image, image])
     assert aus.shape == (2, 17) and (aus >= 0).all() and (aus <= 5).all()
     assert name == "efgan's AU estimator (synthetic-trained), mean r 0.70 on unseen people of synthetic_rafd"
+
+
+def test_models_of_photos_without_labels_use_the_estimator_of_their_start(tmp_path):
+    """`folder` has no judges of its own: fine-tuning began with a cascade on labelled faces, in another family."""
+    folder = run_folder(tmp_path, "smoke", "folder", "cascade_ef_gan_wild", 0)
+    folder.mkdir(parents=True)
+    start = run_folder("../../../../../..", "smoke", "synthetic_joint", "cascade_ef_gan", 0) / "weights.safetensors"
+    (folder / "manifest.json").write_text(json.dumps({"inputs": {start.as_posix(): ""}}))
+    image = np.zeros((64, 64, 3), np.uint8)
+    with pytest.raises(UserError, match="-p dataset synthetic_joint"):
+        estimate_aus(editor_of(folder), [image])
+    trained_estimator(tmp_path, "synthetic_joint")
+    assert "synthetic_joint" in estimate_aus(editor_of(folder), [image])[1]
+
+
+def test_a_damaged_estimator_is_told(tmp_path):
+    """With the command that makes it anew."""
+    (trained_estimator(tmp_path) / "au_estimator.safetensors").write_bytes(b"x")
+    folder = run_folder(tmp_path, "smoke", "synthetic_rafd", "baseline", 0)
+    with pytest.raises(UserError, match=r"au_estimator.safetensors is damaged.*efgan evaluate"):
+        estimate_aus(editor_of(folder), [np.zeros((64, 64, 3), np.uint8)])
+
+
+def openface_table(path, rows: list[dict[str, float]]):
+    """A CSV of faces that differ from a usual one in what is said."""
+    usual = {f"{axis}_{k}": k for axis in "xy" for k in range(68)} | {f"{code}_r": 1.0 for code in AU_NAMES}
+    pd.DataFrame([usual | {"confidence": 0.9, "success": 1} | row for row in rows]).to_csv(path, index=False)
+    return path
+
+
+def test_what_openface_did_not_find_is_no_face(tmp_path):
+    """Failed and doubtful rows are left out; none left, or a video, is refused."""
+    path = tmp_path / "photo.csv"
+    openface_table(path, [{"AU12_r": 3.0}, {"success": 0}, {"confidence": 0.05}, {"AU01_r": np.nan}])
+    aus, landmarks = own_aus(path, neutral=False)
+    assert len(aus) == len(landmarks) == 1 and aus[0, AU_NAMES.index("AU12")] == 3
+    for rows, message in (([{"success": 0}], "found no face"), ([{"frame": 1}, {"frame": 2}], "several frames")):
+        with pytest.raises(UserError, match=message):
+            own_aus(openface_table(path, rows), neutral=False)
 
 
 @pytest.mark.parametrize("separator", [",", ", "])

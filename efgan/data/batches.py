@@ -69,3 +69,21 @@ class BatchSampler:
             source_expression=faces.expression[sources],
             target_expression=faces.expression[targets],
         )
+
+
+def preview_batch(test: FaceSet, count: int = 8) -> Batch:
+    """A few test faces, each with the AUs of another expression of the same person: what samples are drawn of."""
+    generator = torch.Generator().manual_seed(0)
+    sources = torch.randperm(len(test), generator=generator)[:count]
+    targets = torch.stack([_other_expression(test, i) for i in sources])
+    return Batch(
+        images=to_float(test.images[sources]), source_aus=test.aus[sources], target_aus=test.aus[targets],
+        source_expression=test.expression[sources], target_expression=test.expression[targets],
+    )  # fmt: skip
+
+
+def _other_expression(test: FaceSet, index: Tensor) -> Tensor:
+    """A face of the same person with another expression; the face itself if there is none."""
+    others = (test.identity == test.identity[index]) & (test.expression != test.expression[index])
+    found = others.nonzero().flatten()
+    return found[int(index) % len(found)] if len(found) else index

@@ -57,12 +57,14 @@ def find_sources(photos: Sequence[Photo], folder: Path) -> dict[str, Source]:
 
     Looked for anywhere below the set's folder: a CSV with the photo's stem (of several, the one in a folder of the same
     name as the photo's), else a CSV with a column of file names, else, for a folder processed as a sequence, a CSV
-    with the folder's stem and as many frames as the folder has pictures, in their sorted order.
+    with the folder's stem and as many frames as the folder has pictures, in their sorted order. Where several folders
+    or pictures share a name, a CSV belongs to those that lie where it does: rather no AUs than somebody else's.
     """
     tables: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.rglob("*.csv")):
         tables[path.stem.lower()].append(path)
-    namesakes = Counter(photo.path.stem.lower() for photo in photos)
+    pictures = find_pictures(folder)  # listed in the set or not
+    namesakes = Counter(picture.stem.lower() for picture in pictures)
     found = {}
     for photo in photos:
         stem = photo.path.stem.lower()
@@ -72,7 +74,7 @@ def find_sources(photos: Sequence[Photo], folder: Path) -> dict[str, Source]:
         shared = [path for stem, paths in tables.items() if stem not in namesakes for path in paths]
         rest = [photo for photo in photos if photo.name not in found]
         for path in shared:
-            found |= _rows_for(path, rest, folder, namesakes)
+            found |= _rows_for(path, rest, pictures, folder)
     return found
 
 
@@ -89,9 +91,9 @@ def _place(path: Path, folder: Path) -> tuple[str, ...]:
     return tuple(p.lower() for p in path.relative_to(folder).parts[:-1] if p.lower() not in OPENFACE_FOLDERS)
 
 
-def _rows_for(path: Path, photos: list[Photo], folder: Path, namesakes: Counter[str]) -> dict[str, Source]:
-    """The rows of a folder's CSV by the photos' names; of photos with one stem only that in the CSV's own folder, or in
-    the folder of the CSV's name.
+def _rows_for(path: Path, photos: list[Photo], pictures: list[Path], folder: Path) -> dict[str, Source]:
+    """The rows of a folder's CSV by the photos' names; of pictures with one stem only that in the CSV's own folder, or
+    in the folder of the CSV's name.
     """
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
@@ -103,6 +105,7 @@ def _rows_for(path: Path, photos: list[Photo], folder: Path, namesakes: Counter[
         return {}
     if "stem" in table:
         stems, place = set(table["stem"]), _place(path, folder)
+        namesakes = Counter(picture.stem.lower() for picture in pictures)
         return {
             photo.name: Source(path=path, row=stem)
             for photo in photos
@@ -110,10 +113,16 @@ def _rows_for(path: Path, photos: list[Photo], folder: Path, namesakes: Counter[
             and (namesakes[stem] == 1 or _place(photo.path, folder) in (place, (*place, path.stem.lower())))
         }
     found: dict[str, Source] = {}
-    for home in {photo.path.parent for photo in photos if photo.path.parent.name.lower() == path.stem.lower()}:
-        pictures = [picture for picture in find_pictures(home) if picture.parent == home]
-        if "frame" in table and table["frame"].nunique() == len(pictures):
-            frames = dict(zip(pictures, sorted(table["frame"].unique()), strict=True))
+    homes: dict[Path, list[Path]] = defaultdict(list)
+    for picture in pictures:
+        if picture.parent.name.lower() == path.stem.lower():
+            homes[picture.parent].append(picture)
+    for home, inside in homes.items():
+        at_home = (_place(home, folder), _place(home / "picture", folder))  # beside the folder, or in it
+        if len(homes) > 1 and _place(path, folder) not in at_home:
+            continue
+        if "frame" in table and table["frame"].nunique() == len(inside):
+            frames = dict(zip(inside, sorted(table["frame"].unique()), strict=True))
             found |= {photo.name: Source(path=path, row=int(frames[photo.path])) for photo in photos
                       if photo.path in frames}  # fmt: skip
     return found
@@ -159,20 +168,15 @@ def measure(source: Source) -> Measurement:
     Raises:
         UnusableError: no face, low confidence, several frames where one is expected, or values that are no numbers.
     """
-    table = read_openface(source.path, source.path.stat().st_mtime_ns)
-    if isinstance(source.row, str):
-        table = table[table["stem"] == source.row]
-    elif source.row is not None:
-        table = table[table["frame"] == source.row]
-    elif "frame" in table and table["frame"].nunique() > 1:
-        raise UnusableError("OpenFace CSV of a video", f"{source.path} has several frames: run FaceLandmarkImg on "
-                            "the photo")  # fmt: skip
+    if source.row is None:
+        table = _read_still(source.path)
+    else:
+        table = read_openface(source.path, source.path.stat().st_mtime_ns)
+        table = table[table["stem" if isinstance(source.row, str) else "frame"] == source.row]
     where = f"look at the photo, or run OpenFace on a larger or better lit one ({source.path})"
     if table.empty:
         raise UnusableError(_NO_FACE, where)
-    points = table[list(POINT_COLUMNS)].to_numpy(np.float32).reshape(len(table), 2, 68).transpose(0, 2, 1)
-    aus = table[list(AU_COLUMNS)].to_numpy(np.float32)
-    whole = np.isfinite(points).all((1, 2)) & np.isfinite(aus).all(1)
+    points, aus, whole = _values(table)
     if not whole.any():
         raise UnusableError("OpenFace values are no numbers", f"run OpenFace on it again ({source.path})")
     areas = np.where(whole, np.ptp(points, axis=1).prod(-1), -1.0)
@@ -183,6 +187,39 @@ def measure(source: Source) -> Measurement:
     if not row["confidence"] >= LEAST_CONFIDENCE:
         raise UnusableError(f"OpenFace confidence below {LEAST_CONFIDENCE}", f"{row['confidence']:.2f}: {where}")
     return Measurement(aus=aus[largest], landmarks=points[largest])
+
+
+def measure_all(path: Path) -> list[Measurement]:
+    """Every face of one photo's CSV that can be relied on, from left to right.
+
+    Raises:
+        UnusableError: several frames, or no such face.
+    """
+    table = _read_still(path)
+    points, aus, whole = _values(table)
+    found = table["confidence"] >= LEAST_CONFIDENCE
+    if "success" in table:
+        found &= table["success"] != 0
+    faces = [Measurement(aus=aus[k], landmarks=points[k]) for k in (whole & found.to_numpy()).nonzero()[0]]
+    if not faces:
+        raise UnusableError(f"{_NO_FACE} with a confidence of {LEAST_CONFIDENCE} or more",
+                            "take a larger or better lit photo")  # fmt: skip
+    return sorted(faces, key=lambda face: float(face.landmarks[:, 0].mean()))
+
+
+def _read_still(path: Path) -> pd.DataFrame:
+    """The CSV of one photo."""
+    table = read_openface(path, path.stat().st_mtime_ns)
+    if "frame" in table and table["frame"].nunique() > 1:
+        raise UnusableError("OpenFace CSV of a video", f"{path} has several frames: run FaceLandmarkImg on the photo")
+    return table
+
+
+def _values(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Landmarks N×68×2, AUs N×17, and which of the N rows are numbers throughout."""
+    points = table[list(POINT_COLUMNS)].to_numpy(np.float32).reshape(len(table), 2, 68).transpose(0, 2, 1)
+    aus = table[list(AU_COLUMNS)].to_numpy(np.float32)
+    return points, aus, np.isfinite(points).all((1, 2)) & np.isfinite(aus).all(1)
 
 
 def how_to_measure(folder: Path, photos: Iterable[Photo]) -> str:

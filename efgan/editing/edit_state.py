@@ -3,6 +3,7 @@
 Intensities are OpenFace's 0-5 here: this is the side of the code that people see.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -76,11 +77,7 @@ class EditState:
         Raises:
             UserError: an unknown AU, or a value out of range.
         """
-        if code not in AU_NAMES:
-            raise UserError(f"unknown Action Unit {code!r}: choose among {', '.join(AU_NAMES)}")
-        low = -MAX_INTENSITY if self.relative else 0.0
-        if not low <= value <= MAX_INTENSITY:
-            raise UserError(f"{code}={value} is out of range: {low:g} to {MAX_INTENSITY:g}")
+        check_intensities({code: value}, relative=self.relative)
         values = list(self.values)
         values[AU_NAMES.index(code)] = float(value)
         return replace(self, values=tuple(values), expression=None)
@@ -155,6 +152,20 @@ def check_expression(name: str) -> None:
     """
     if name not in EXPRESSIONS:
         raise UserError(f"unknown expression {name!r}: choose one of {', '.join(EXPRESSIONS)}")
+
+
+def check_intensities(aus: Mapping[str, float], *, relative: bool) -> None:
+    """Nothing for intensities that can be asked for: 0-5, or with `relative` changes of -5 to 5.
+
+    Raises:
+        UserError: an unknown AU, or a value out of range.
+    """
+    low = -MAX_INTENSITY if relative else 0.0
+    for code, value in aus.items():
+        if code not in AU_NAMES:
+            raise UserError(f"unknown Action Unit {code!r}: choose among {', '.join(AU_NAMES)}")
+        if not low <= value <= MAX_INTENSITY:
+            raise UserError(f"{code}={value:g} is out of range: {low:g} to {MAX_INTENSITY:g}")
 
 
 def label_of(code: str) -> str:

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from efgan.config import RunConfig
 from efgan.data.action_units import AU_NAMES, MAX_INTENSITY
 from efgan.data.faces import to_float
+from efgan.editing.edit_state import check_intensities
 from efgan.editing.pictures import to_array
 from efgan.editing.reference import reference_run
 from efgan.errors import UserError
-from efgan.models.branch import Branch, BranchOutput, Edit
+from efgan.models.branch import BranchOutput, Edit
 from efgan.models.cascade import CascadeEFGAN
 from efgan.models.ef_gan import EFGAN
 from efgan.models.interpolator import Interpolator
@@ -33,12 +34,14 @@ class EditedFace:
         stages: the images of a cascade's stages, uint8, S×S×3 each; one for a single-stage method.
         attention: attention by branch ("global", "eyes", "nose", "mouth"), float32, H×W in [0, 1], 1 = edited.
         target_aus: the AUs asked for, 0-5, by name.
+        expression: the class asked for, of StarGAN.
     """
 
     image: np.ndarray
     stages: tuple[np.ndarray, ...]
     attention: dict[str, np.ndarray]
     target_aus: dict[str, float]
+    expression: str | None = None
 
 
 class Editor:
@@ -134,7 +137,7 @@ class Editor:
         cascade = self._generator if isinstance(self._generator, CascadeEFGAN) else None
         parts = list(cascade.stages)[:stages] if cascade else [self._generator]
         if not local_branches:
-            parts = [_Global(part.transformer.global_branch) if isinstance(part, EFGAN) else part for part in parts]
+            parts = [_Global(part) if isinstance(part, EFGAN) else part for part in parts]
         return CascadeEFGAN(parts, cascade.interpolator) if cascade else parts[0]
 
     def edit(
@@ -145,25 +148,25 @@ class Editor:
 
         Args:
             image: uint8, S×S×3.
-            source_aus: the face's own AUs, 17 values 0-5; None takes them as 0 (neutral). AUs that are not named
-                keep these values.
+            source_aus: the face's own AUs, 17 values, kept within 0-5; None takes them as 0 (neutral). AUs that are
+                not named keep these values.
             relative: add the given values to the face's own instead of setting them.
             stages, local_branches: see `edit_batch`.
             expression: the class that StarGAN edits towards; other methods take AUs.
             aus: intensities by code, 0-5 (relative: -5 to 5).
 
         Raises:
-            UserError: an unknown AU, an intensity out of range, an image of another size.
+            UserError: an unknown AU, an intensity out of range, an image of another size, AUs for StarGAN.
         """
-        source = np.zeros(len(AU_NAMES), np.float32) if source_aus is None else np.asarray(source_aus, np.float32)
+        own = np.zeros(len(AU_NAMES)) if source_aus is None else source_aus
+        source = np.asarray(own, np.float32).clip(0, MAX_INTENSITY)
         target = source.copy()
+        if aus and self.config.experiment == "stargan":
+            raise UserError("StarGAN knows expressions, no AUs: name one with expression=")
+        check_intensities(aus, relative=relative)
         for name, value in aus.items():
-            if name not in AU_NAMES:
-                raise UserError(f"unknown Action Unit {name!r}: choose among {', '.join(AU_NAMES)}")
-            value = value + float(source[AU_NAMES.index(name)]) if relative else value
-            if not relative and not 0 <= value <= MAX_INTENSITY:
-                raise UserError(f"{name}={value} is out of range: intensities are 0 to 5")
-            target[AU_NAMES.index(name)] = min(max(value, 0.0), MAX_INTENSITY)
+            k = AU_NAMES.index(name)
+            target[k] = np.clip(value + source[k] if relative else value, 0, MAX_INTENSITY)
         tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
         before, after = (torch.from_numpy(a / MAX_INTENSITY)[None].float() for a in (source, target))
         label = self.label_of(expression) if expression is not None else None
@@ -172,7 +175,7 @@ class Editor:
         return EditedFace(
             image=to_array(result.image[0]), stages=tuple(to_array(step.image[0]) for step in steps),
             attention={name: a[0, 0].numpy() for name, a in steps[-1].attentions.items()},
-            target_aus=dict(zip(AU_NAMES, target.tolist(), strict=True)),
+            target_aus=dict(zip(AU_NAMES, target.tolist(), strict=True)), expression=expression,
         )  # fmt: skip
 
     @torch.no_grad()
@@ -222,12 +225,12 @@ def load_editor(run: Path | str | None = None, device: torch.device | None = Non
 class _Global(nn.Module):
     """The global branch of an EF-GAN alone."""
 
-    def __init__(self, branch: Branch) -> None:
+    def __init__(self, whole: EFGAN) -> None:
         super().__init__()
-        self.branch = branch
+        self.whole = whole
 
     def forward(self, images: Tensor, source_aus: Tensor, target_aus: Tensor) -> Edit:
-        edit = self.branch(images, target_aus)
+        edit = self.whole.transformer.global_branch(images, self.whole.condition(source_aus, target_aus))
         return Edit(image=edit.image, global_edit=edit)
 
 

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from efgan.data.action_units import MAX_INTENSITY, NUM_AUS
-from efgan.data.openface import AU_COLUMNS, POINT_COLUMNS, UnusableError, read_openface
+from efgan.data.openface import UnusableError, measure_all
 from efgan.editing.editor import Editor
+from efgan.editing.reference import ESTIMATOR
 from efgan.errors import UserError
+from efgan.experiments import read_config, run_folder
 from efgan.models.classifiers import build_au_estimator, estimator_name
-from efgan.training.run import read_config
+from efgan.training.run import starting_dataset
 from efgan.training.supervised import load_net, predict
 
 
@@ -23,7 +26,8 @@ def estimate_aus(editor: Editor, images: Sequence[np.ndarray]) -> tuple[np.ndarr
     people see docs/experiments.md).
 
     Args:
-        editor: whose run has a `controls` run beside it, of its dataset or else of another one of its preset.
+        editor: whose run has a `controls` run beside it: of its dataset, else of another one of its preset, else of
+            the dataset that it started from.
         images: uint8, S×S×3 each, aligned as the dataset's faces.
 
     Returns:
@@ -36,14 +40,20 @@ def estimate_aus(editor: Editor, images: Sequence[np.ndarray]) -> tuple[np.ndarr
     dataset = folder.parent.parent
     own = dataset / "controls" / folder.name
     others = sorted(dataset.parent.glob(f"*/controls/{folder.name}"))
-    found = [place for place in (own, *others) if (place / "au_estimator.safetensors").exists()]
+    labelled = starting_dataset(folder) or config.data.dataset  # a run on wild photos began with labelled faces
+    others.append(run_folder(dataset.parents[3], config.preset, labelled, "controls", config.seed))
+    found = [place for place in (own, *others) if (place / ESTIMATOR).exists()]
     if not found:
         raise UserError(f"no AU estimator beside this run ({own} is missing): train it with `efgan run-notebook "
-                        f"03_evaluate -p preset {config.preset} -p dataset {config.data.dataset} -p seed "
+                        f"03_evaluate -p preset {config.preset} -p dataset {labelled} -p seed "
                         f"{config.seed}` in the folder whose results/ holds the run, or say what the face shows "
                         "(--neutral, --openface)")  # fmt: skip
     controls = read_config(found[0])
-    net = load_net(build_au_estimator(controls.evaluation), found[0] / "au_estimator.safetensors", editor.device)
+    try:
+        net = load_net(build_au_estimator(controls.evaluation), found[0] / ESTIMATOR, editor.device)
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(f"{found[0] / ESTIMATOR} is damaged or of another version: run `efgan evaluate {found[0]}` "
+                        "again") from error  # fmt: skip
     batch = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     aus = (predict(net, batch) + predict(net, batch.flip(3))) / 2  # a mirrored face shows the same AUs
     name = estimator_name(synthetic=controls.data.synthetic)
@@ -81,13 +91,9 @@ def own_aus(openface: Path | None, *, neutral: bool) -> tuple[np.ndarray | None,
         return (np.zeros(NUM_AUS, np.float32) if neutral else None), None
     if neutral:
         raise UserError("--neutral and --openface contradict each other: give one of them")
-    remedy = "make it with FaceLandmarkImg -f PHOTO -2Dfp -aus"
     try:
-        table = read_openface(openface, openface.stat().st_mtime_ns).dropna(subset=[*POINT_COLUMNS, *AU_COLUMNS])
+        faces = measure_all(openface)
     except (OSError, UnusableError) as error:
-        raise UserError(f"{openface}: {': '.join(map(str, error.args))}; {remedy}") from error
-    if table.empty:
-        raise UserError(f"{openface}: OpenFace found no face; {remedy}, of a larger or better lit photo")
-    landmarks = table[list(POINT_COLUMNS)].to_numpy(np.float64).reshape(-1, 2, 68).transpose(0, 2, 1)
-    order = landmarks[:, :, 0].mean(1).argsort()
-    return table[list(AU_COLUMNS)].to_numpy(np.float32)[order], list(landmarks[order])
+        raise UserError(f"{openface}: {': '.join(map(str, error.args))}; make it with FaceLandmarkImg -f PHOTO -2Dfp "
+                        "-aus") from error  # fmt: skip
+    return np.stack([face.aus for face in faces]), [face.landmarks.astype(np.float64) for face in faces]

@@ -17,11 +17,11 @@ from efgan.data import load_faces
 from efgan.data.faces import FaceSet
 from efgan.data.splits import Split, split_faces
 from efgan.errors import UserError
-from efgan.experiments import run_folder
+from efgan.experiments import read_config, run_folder
 from efgan.paper import EXPERIMENT_ORDER
 from efgan.provenance import sha256_of, write_atomic
 from efgan.training.checkpoint import load_tensors, save_tensors
-from efgan.training.run import WEIGHTS, read_config
+from efgan.training.run import WEIGHTS
 
 REFERENCE = Path(__file__).resolve().parents[2] / "results" / "reference"
 GALLERY = "gallery.safetensors"

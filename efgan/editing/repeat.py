@@ -1,4 +1,6 @@
-"""Words that repeat an edit of a session exactly: the `efgan edit …` command and the Python call."""
+"""Words that repeat an edit of a session: the Python call exactly, the `efgan edit …` command but for the margin of a
+gallery face, which fades into the picture as a crop into its photo.
+"""
 
 import shlex
 
@@ -13,7 +15,8 @@ def edit_command(session: EditSession) -> str:
     """The command that repeats the edit; the face, its landmarks and its AUs are written for it.
 
     Raises:
-        UserError: the edit uses a part of the model only, which the command cannot say; StarGAN without an expression.
+        UserError: nothing is asked for; the edit uses a part of the model only, which the command cannot say; StarGAN
+            without an expression.
     """
     state, face = session.state, session.face
     if state.stages or not state.local_branches:
@@ -22,6 +25,8 @@ def edit_command(session: EditSession) -> str:
     if state.method == "stargan":
         asked = ["--expression", state.chosen_expression()]
     else:
+        if state.is_untouched(face.aus):
+            raise UserError("nothing is asked for yet: move a slider or press an expression")
         option, form = ("--relative", "+g") if state.relative else ("--au", "g")
         asked = [word for code, v in state.changes(face.aus).items() for word in (option, f"{code}={v:{form}}")]
     path = save_png(face.photo, session.new_path("source.png")).resolve()

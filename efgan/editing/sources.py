@@ -90,9 +90,9 @@ def faces_in_photo(editor: Editor, photo: np.ndarray, name: str) -> list[Face]:
         aus, estimator = estimate_aus(editor, images)
         aus = aus.round(2)
         remarks.append(f"Its Action Units are estimated by {estimator}.")
-    except UserError:
+    except UserError as error:
         aus = np.zeros((len(images), NUM_AUS), np.float32)
-        remarks.append("Its Action Units are taken as zero (a neutral face): there is no AU estimator beside this run.")
+        remarks.append(f"Its Action Units are taken as zero (a neutral face): {error}.")
     names = [name] if len(images) == 1 else [f"{name} face {k}" for k in range(1, len(images) + 1)]
     return [
         Face(name=names[k], image=images[k], aus=aus[k], photo=photo, landmarks=landmarks[k], crop=crops[k],

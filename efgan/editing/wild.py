@@ -16,7 +16,7 @@ from PIL import Image
 from efgan.data.action_units import AU_NAMES, MAX_INTENSITY, NUM_AUS, prototype_aus
 from efgan.data.crop import FaceCrop, align_face
 from efgan.data.landmarks import detect_landmarks
-from efgan.editing.edit_state import check_expression
+from efgan.editing.edit_state import check_expression, check_intensities
 from efgan.editing.editor import EditedFace, Editor
 from efgan.editing.own_aus import estimate_aus
 from efgan.editing.pictures import to_array
@@ -43,6 +43,12 @@ class PhotoFace:
     image: np.ndarray
     source_aus: np.ndarray
     edit: EditedFace
+
+    @property
+    def changes(self) -> bool:
+        """Whether it was asked to show anything else than it does; StarGAN cannot tell and always edits."""
+        target = np.asarray(list(self.edit.target_aus.values()))
+        return self.edit.expression is not None or bool((np.abs(target - self.source_aus) > 1e-6).any())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +109,12 @@ def edit_photo(
     pasted = photo
     for crop, image, own in zip(crops, images, known_aus.clip(0, MAX_INTENSITY), strict=True):
         target = _target_aus(own, expression, intensity, aus, relative)
-        known = expression if editor.config.experiment == "stargan" else None
-        edit = editor.edit(image, source_aus=own, expression=known, **target)
+        if editor.config.experiment == "stargan":
+            edit = editor.edit(image, source_aus=own, expression=expression)
+        else:
+            edit = editor.edit(image, source_aus=own, **target)
         faces.append(PhotoFace(crop=crop, image=image, source_aus=own, edit=edit))
-        if known or any(abs(target[code] - value) > 1e-6 for code, value in zip(AU_NAMES, own, strict=True)):
+        if faces[-1].changes:
             pasted = crop.paste_back(pasted, image, edit.image)
     return EditedPhoto(image=pasted, photo=photo, faces=tuple(faces), aus_from=aus_from)
 
@@ -125,12 +133,8 @@ def _check_request(
     if not 0 <= intensity <= MAX_PROTOTYPE:
         raise UserError(f"intensity {intensity:g} is out of range: 0 (neutral) to {MAX_PROTOTYPE:.2f} (core AUs at 5); "
                         "1 is the FACS prototype (core AUs at 3 of 5)")  # fmt: skip
-    for values, low in ((aus, 0.0), (relative, -MAX_INTENSITY)):
-        for code, value in values.items():
-            if code not in AU_NAMES:
-                raise UserError(f"unknown Action Unit {code!r}: choose among {', '.join(AU_NAMES)}")
-            if not low <= value <= MAX_INTENSITY:
-                raise UserError(f"{code}={value:g} is out of range: {low:g} to {MAX_INTENSITY:g}")
+    check_intensities(aus, relative=False)
+    check_intensities(relative, relative=True)
 
 
 def _target_aus(
@@ -164,8 +168,9 @@ def edit_sequence(editor: Editor, edited: EditedPhoto, steps: int) -> Iterator[n
     if editor.config.experiment == "stargan":
         raise UserError("StarGAN knows no way between two expressions: choose another method for an animation")
     alphas = np.linspace(0, 1, steps)[1:-1].tolist()
+    changed = [face for face in edited.faces if face.changes and alphas]
     ways = []
-    for face in edited.faces if alphas else ():
+    for face in changed:
         source, target = (
             torch.from_numpy(np.asarray(aus, np.float32) / MAX_INTENSITY)
             for aus in (face.source_aus, list(face.edit.target_aus.values()))
@@ -175,7 +180,7 @@ def edit_sequence(editor: Editor, edited: EditedPhoto, steps: int) -> Iterator[n
     yield edited.photo
     for step in range(len(alphas)):
         frame = edited.photo
-        for face, way in zip(edited.faces, ways, strict=True):
+        for face, way in zip(changed, ways, strict=True):
             frame = face.crop.paste_back(frame, face.image, to_array(way[step]))
         yield frame
     yield edited.image

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.stats import norm, t
 from sklearn.metrics import confusion_matrix
 from torch import Tensor
 
@@ -92,15 +93,20 @@ def train_classifiers(
     return trained
 
 
-def bootstrap_interval(values: Tensor, groups: Tensor, *, seed: int = 0, draws: int = 1000) -> tuple[float, float]:
+def bootstrap_interval(values: Tensor, groups: Tensor, *, seed: int = 0, draws: int = 10_000) -> tuple[float, float]:
     """95 % interval of the mean of `values` when people, not single edits, are drawn with replacement.
+
+    A plain percentile interval of few people is too narrow: resampled means spread by √((n − 1) / n) of what new
+    people would, and its percentiles are the normal distribution's, not Student's. Wider percentiles mend both.
 
     Args:
         values: N numbers, e.g. 1 for a right edit.
         groups: int64 N, the identity of each.
 
     Returns:
-        (2.5 %, 97.5 %) percentiles of the resampled means.
+        The two percentiles of the resampled means.
+
+    Source: Hesterberg, "What Teachers Should Know About the Bootstrap" (2015), expanded percentile interval.
     """
     _, group = groups.cpu().unique(return_inverse=True)
     count = int(group.max()) + 1
@@ -108,5 +114,6 @@ def bootstrap_interval(values: Tensor, groups: Tensor, *, seed: int = 0, draws: 
     sizes = np.bincount(group.numpy(), minlength=count)
     drawn = np.random.default_rng(seed).integers(count, size=(draws, count))
     means = sums[drawn].sum(1) / sizes[drawn].sum(1)
-    low, high = np.percentile(means, [2.5, 97.5])
+    tail = norm.cdf(-t.ppf(0.975, count - 1) * np.sqrt(count / (count - 1))) if count > 1 else 0.0
+    low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)

@@ -9,10 +9,10 @@ from efgan.editing.editor import load_editor
 from efgan.errors import UserError
 from efgan.evaluation.evaluate import evaluate_controls, evaluate_run
 from efgan.evaluation.judges import load_judges, train_judges
-from efgan.experiments import find_experiment, run_config, run_folder, train_command
+from efgan.experiments import find_experiment, read_config, run_config, run_folder, train_command
 from efgan.provenance import Manifest, seed_everything, write_atomic
 from efgan.training.precision import pick_device
-from efgan.training.run import WEIGHTS, read_config
+from efgan.training.run import WEIGHTS
 
 
 def evaluate_experiment(

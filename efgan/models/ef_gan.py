@@ -23,6 +23,10 @@ class EFGAN(nn.Module):
         self.refiner = Refiner(config)
         self.relative_aus = config.relative_aus
 
+    def condition(self, source_aus: Tensor, target_aus: Tensor) -> Tensor:
+        """What the branches are given beside the image, B×17: the change, or the target as published."""
+        return target_aus - source_aus if self.relative_aus else target_aus
+
     def forward(self, images: Tensor, source_aus: Tensor, target_aus: Tensor) -> Edit:
         """Edits B faces.
 
@@ -31,8 +35,7 @@ class EFGAN(nn.Module):
             source_aus: B×17 in [0, 1], used with `relative_aus` only.
             target_aus: B×17 in [0, 1].
         """
-        condition = target_aus - source_aus if self.relative_aus else target_aus
-        global_edit, local_edits = self.transformer(images, condition)
+        global_edit, local_edits = self.transformer(images, self.condition(source_aus, target_aus))
         focus = self.transformer.focus
         stitched = focus.stitch({region: edit.image for region, edit in local_edits.items()}, images)
         attention = focus.stitch(

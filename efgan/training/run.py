@@ -11,13 +11,22 @@ from typing import Any
 import torch
 from torch import nn
 
-from efgan.config import EvalConfig, RunConfig, from_json, to_json
+from efgan.config import RunConfig, to_json
 from efgan.data import load_faces
-from efgan.data.batches import Batch, BatchSampler
-from efgan.data.faces import FaceSet, to_float
+from efgan.data.batches import BatchSampler, preview_batch
+from efgan.data.faces import FaceSet
 from efgan.data.splits import Split, save_split, split_faces
 from efgan.errors import UserError
-from efgan.experiments import family_of, find_experiment, pretraining_datasets, run_config, run_folder, train_command
+from efgan.experiments import (
+    family_of,
+    find_experiment,
+    pretraining_datasets,
+    read_config,
+    run_config,
+    run_folder,
+    train_command,
+    what_weights_depend_on,
+)
 from efgan.models import build_generator
 from efgan.models.cascade import CascadeEFGAN
 from efgan.models.discriminator import Critic
@@ -76,6 +85,10 @@ def train_faces(folder: Path, config: RunConfig, faces: FaceSet, *, start: list[
         config: its configuration.
         faces: the whole set, of the configuration's image size.
         start: weights of the generator and the critic to start from; empty for none.
+
+    Raises:
+        UserError: a cascade's single stage was trained on other faces or another split.
+        TrainingDivergedError: a loss is not finite.
     """
     seed_everything(config.seed)
     device = pick_device()
@@ -83,17 +96,27 @@ def train_faces(folder: Path, config: RunConfig, faces: FaceSet, *, start: list[
     origin: dict[str, Any] = {
         "data_hash": faces.data_hash(), "split_hash": parts.hash, "inputs": [sha256_of(path) for path in start],
     }  # fmt: skip
+    if start and find_experiment(config.experiment).cascaded:
+        _require_same_faces(start[0].parent, config, origin)
     _set_aside_other_work(folder, config, origin)
     with write_atomic(folder / "config.json") as file:
         file.write(to_json(config))
     if _is_finished(folder):
         return folder
+    for left_over in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+        left_over.unlink()
     save_split(parts, faces, folder / "split.json")
     boxes = compute_focus_boxes(
         faces.landmarks[parts.train], config.data.image_size, eyes_with_brows=config.model.eyes_with_brows
     )
     with Manifest.start(
-        folder, config=config, data_hash=origin["data_hash"], split_hash=parts.hash, device=str(device), inputs=start
+        folder,
+        config=config,
+        data_hash=origin["data_hash"],
+        split_hash=parts.hash,
+        device=str(device),
+        inputs=start,
+        notes=_notes_of_interrupted(folder),
     ) as manifest:
         trainer = _build_trainer(config, faces, parts, boxes, start, folder, device, manifest)
         trainer.run()
@@ -150,30 +173,27 @@ def load_run(folder: Path | str, device: torch.device | None = None) -> TrainedR
     return TrainedRun(generator=generator, config=config, state=state)
 
 
-def read_config(folder: Path) -> RunConfig:
-    """The configuration of a run folder.
-
-    Raises:
-        UserError: there is none, or it is of another version.
-    """
-    path = folder / "config.json"
-    if not path.exists():
-        raise UserError(f"{folder} is no run folder (it has no config.json); runs lie under "
-                        "results/<family>/<preset>/<dataset>/<experiment>/seed<k>")  # fmt: skip
-    return from_json(RunConfig, path.read_text(), str(path))
-
-
 def starting_dataset(folder: Path) -> str | None:
     """The dataset of the run that a run started from, by its manifest; None if it started from random weights."""
-    inputs = json.loads((folder / "manifest.json").read_text())["inputs"]
+    if not (folder / "manifest.json").exists():
+        return None
+    inputs = json.loads((folder / "manifest.json").read_text()).get("inputs", {})
     return next(((folder / name).resolve().parts[-4] for name in inputs), None)
 
 
 def _is_finished(folder: Path) -> bool:
-    if not (folder / WEIGHTS).exists():
+    """Whether all that a run leaves is there: one that died between its weights and its manifest's end goes on."""
+    if not all((folder / name).exists() for name in (WEIGHTS, CRITIC, "manifest.json")):
         return False
     load_tensors(folder / WEIGHTS)  # a damaged file is an error, not a finished run
-    return True
+    return bool(json.loads((folder / "manifest.json").read_text())["status"] == "finished")
+
+
+def _notes_of_interrupted(folder: Path) -> dict[str, Any]:
+    """What the manifest of a run that goes on from a checkpoint says of its beginning."""
+    if not ((folder / "checkpoint.safetensors").exists() and (folder / "manifest.json").exists()):
+        return {}
+    return dict(json.loads((folder / "manifest.json").read_text())["notes"])
 
 
 def _set_aside_other_work(folder: Path, config: RunConfig, origin: dict[str, Any]) -> None:
@@ -188,7 +208,7 @@ def _set_aside_other_work(folder: Path, config: RunConfig, origin: dict[str, Any
         return
     same = False
     with contextlib.suppress(UserError):  # a damaged config, or one of another version, is other work
-        same = _what_weights_depend_on(read_config(folder)) == _what_weights_depend_on(config)
+        same = what_weights_depend_on(read_config(folder)) == what_weights_depend_on(config)
     record = json.loads((folder / "manifest.json").read_text()) if (folder / "manifest.json").exists() else None
     if record is not None:
         found = {**{name: record[name] for name in ("data_hash", "split_hash")}, "inputs": [*record["inputs"].values()]}
@@ -204,17 +224,13 @@ def _set_aside_other_work(folder: Path, config: RunConfig, origin: dict[str, Any
     warnings.warn(f"{folder} held a run of other settings, faces or initial weights: it is now {aside}", stacklevel=3)
 
 
-def _what_weights_depend_on(config: RunConfig) -> RunConfig:
-    """The config with the same values for all runs where they do not matter: how it is evaluated, where photos lie
-    (their hash counts) and, for what is no cascade, how one is fine-tuned.
-    """
-    train = config.train
-    if find_experiment(config.experiment).initialised_from is None:
-        train = replace(
-            train, cascade_iterations=1, cascade_batch_size=1, cascade_lr_factor=1.0, interpolator_iterations=1,
-            loss=replace(train.loss, lambda_cont_cascade=0.0, lambda_interp=0.0, lambda_sem=0.0),
-        )  # fmt: skip
-    return replace(config, evaluation=EvalConfig(), data=replace(config.data, data_root=None), train=train)
+def _require_same_faces(start: Path, config: RunConfig, origin: dict[str, Any]) -> None:
+    """Nothing for a single stage that was trained on a cascade's own faces and split: it knows no test face."""
+    record = json.loads((start / "manifest.json").read_text())
+    if any(record[name] != origin[name] for name in ("data_hash", "split_hash")):
+        single = replace(config, experiment=read_config(start).experiment)
+        raise UserError(f"{config.experiment} starts from {start}, which was trained on other faces or another split: "
+                        f"run `{train_command(single)}` first")  # fmt: skip
 
 
 def _initial_weights(root: Path | str, config: RunConfig) -> list[Path]:
@@ -243,7 +259,7 @@ def _initial_weights(root: Path | str, config: RunConfig) -> list[Path]:
         raise UserError(f"{config.experiment} starts from a trained {single}, which is not there: {remedy}")
     folder = found[0][0].parent
     start = read_config(folder)
-    fits = _what_weights_depend_on(start) == _what_weights_depend_on(wanted)
+    fits = what_weights_depend_on(start) == what_weights_depend_on(wanted)
     if entry.fine_tunes:
         fits = start.data.image_size == config.data.image_size and start.model == config.model
     if not fits:
@@ -281,7 +297,7 @@ def _build_trainer(
         generator=generator, critic=critic, objective=objective, sampler=sampler, rng=rng, config=train,
         iterations=iterations, learning_rate=learning_rate, critic_warmup=critic_warmup, folder=folder,
         precision=choose_precision(train.precision, device),
-        preview=_preview(faces.subset(parts.test)).to(device),
+        preview=preview_batch(faces.subset(parts.test)).to(device),
     )  # fmt: skip
 
 
@@ -293,24 +309,6 @@ def _start_cascade(parts: list[nn.Module], critic: Critic, paths: list[Path]) ->
     for part in parts:
         load_weights(part, trained, paths[0])
     load_weights(critic, unpack("critic", load_tensors(paths[1])[0]), paths[1])
-
-
-def _preview(test: FaceSet, count: int = 8) -> Batch:
-    """A few test faces, each with the AUs of the next class of the same person."""
-    generator = torch.Generator().manual_seed(0)
-    sources = torch.randperm(len(test), generator=generator)[:count]
-    targets = torch.stack([_other_expression(test, i) for i in sources])
-    return Batch(
-        images=to_float(test.images[sources]), source_aus=test.aus[sources], target_aus=test.aus[targets],
-        source_expression=test.expression[sources], target_expression=test.expression[targets],
-    )  # fmt: skip
-
-
-def _other_expression(test: FaceSet, index: torch.Tensor) -> torch.Tensor:
-    """A face of the same person with another expression; the face itself if there is none."""
-    others = (test.identity == test.identity[index]) & (test.expression != test.expression[index])
-    found = others.nonzero().flatten()
-    return found[int(index) % len(found)] if len(found) else index
 
 
 def _images_seen(trainer: Trainer) -> int:
