@@ -41,6 +41,9 @@ def code(folder):
     return sorted(map(str, (CHECKOUT / "efgan" / folder).glob("*.py")))
 
 
+JUDGES = [str(CHECKOUT / "efgan" / name) for name in ("models/classifiers.py", "training/supervised.py")]
+
+
 def run_of(dataset, experiment, seed, file):
     return f"{RUN}/{file}".format(dataset=dataset, experiment=experiment, seed=seed)
 
@@ -151,7 +154,7 @@ rule controls:
     input:
         data=BASE + "/{dataset}/dataset.ipynb",
         notebook=notebook("03_evaluate"),
-        code=code("evaluation"),
+        code=code("evaluation") + JUDGES,
     output:
         metrics=RUN + "/metrics.json",
         pairs=RUN + "/pairs.csv",
@@ -175,7 +178,7 @@ use rule controls as evaluate with:
     input:
         data=BASE + "/{dataset}/dataset.ipynb",
         notebook=notebook("03_evaluate"),
-        code=code("evaluation"),
+        code=code("evaluation") + JUDGES,
         trained=RUN + "/train.ipynb",
         controls=lambda w: run_of(w.dataset, "controls", w.seed, "metrics.json"),
     wildcard_constraints:

@@ -54,11 +54,11 @@ def test_means_are_over_all_expressions_and_both_branches(means):
 
 def test_the_way_through_au_space_needs_an_interpolator(session, means):
     """A cascade's is drawn against the straight line; a single stage has none, which is said."""
-    words = texts(path_figure(session, means.faces))
+    words = texts(path_figure(session, means.natural))
     assert "Interpolator" in words and "straight line" in words
     before, session.state = session.state, session.state.with_method("local_focus")
     with pytest.raises(UserError, match="has no Interpolator"):
-        path_figure(session, means.faces)
+        path_figure(session, means.natural)
     session.state = before
 
 

@@ -138,6 +138,16 @@ def test_continuous_editing_ends_at_the_edit_itself(runs: Runs, drawn: dict) -> 
         assert torch.allclose(row[-1], final[k], atol=1e-5)
 
 
+def test_figure_8_of_a_chosen_run_bears_its_name(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stands beside the figure of the family's Cascade EF-GAN, and the notebook shows it by that name."""
+    monkeypatch.setattr(figures, "load_editor", untrained_editor)
+    chosen = runs.run("rafd", "local_focus").folder
+    assert "Local Focuses" in FIGURES["figure_8"](runs, run=chosen).get_label()
+    assert figures.figure_8_name(chosen) == "figure_8_local_focus"
+    assert (runs.figures_folder / "figure_8_local_focus.png").exists()
+    assert not (runs.figures_folder / "figure_8.png").exists()
+
+
 def test_wild_faces_are_in_no_set_and_fit_the_model(runs: Runs, drawn: dict) -> None:
     """Figure 8: triplets of a person with two expressions in one view; input and desired image differ, softly."""
     FIGURES["figure_8"](runs)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,20 @@ def test_links_lead_to_records_that_exist(written: Path) -> None:
     links = set(re.findall(r'href="([^"#]*manifest\.json)"', written.read_text(encoding="utf-8")))
     assert len(links) == 12
     assert all((written.parent / link).is_file() for link in links)
+
+
+def test_all_seeds_that_the_tables_average_are_recorded(tmp_path: Path) -> None:
+    """Links to every run's manifest, its time in the sum."""
+    minutes = r"([0-9.,]+) minutes of training and evaluation"
+    root = make_root(tmp_path)
+    once = write_report(root, "synthetic", "smoke").read_text(encoding="utf-8")
+    shutil.rmtree(tmp_path / "results")
+    write_results(tmp_path, seeds=2)
+    page = write_report(root, "synthetic", "smoke", seeds=2).read_text(encoding="utf-8")
+    assert len(set(re.findall(r'href="([^"#]*manifest\.json)"', page))) == 2 * 12
+    assert "StarGAN, seed 1" in page
+    first, both = (float(re.search(minutes, text)[1]) for text in (once, page))
+    assert both == pytest.approx(2 * first, abs=0.2)
 
 
 def test_a_missing_figure_names_its_notebook(root: Path) -> None:

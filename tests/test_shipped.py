@@ -46,6 +46,15 @@ def ship(root):
     return ship_results(root, preset="smoke", destination=root / "ref", figures=root / "figs")
 
 
+def judge(root, claims: str, *, started: str = "9999-01-01T00:00:00+00:00") -> None:
+    """What `reference_claims` leaves: its verdicts, and the record of its execution."""
+    results = root / "results/synthetic/smoke"
+    (results / "claims.csv").write_text(claims)
+    example = json.loads((results / "synthetic_rafd/baseline/seed0/manifest.json").read_text())
+    (results / "notebooks").mkdir(exist_ok=True)
+    (results / "notebooks/reference_claims.manifest.json").write_text(json.dumps(example | {"started": started}))
+
+
 def test_every_run_is_told_of_without_the_machines_paths(batch):
     """Config, manifest and metrics of both sets, which `efgan compare` reads; no folder of this machine, no kernel."""
     files = ship(batch)
@@ -53,6 +62,23 @@ def test_every_run_is_told_of_without_the_machines_paths(batch):
     assert len(runs) == 12 and "synthetic_cfeed/stargan/seed0" in runs
     record = json.loads((batch / "ref/synthetic/smoke/synthetic_cfeed/stargan/seed0/manifest.json").read_text())
     assert str(batch) not in record["command"] and record["environment"]["platform"] == "Linux"
+
+
+def test_the_record_of_every_evaluation_is_shipped(batch):
+    """It ties the numbers to the code that computed them."""
+    folder = "synthetic/smoke/synthetic_rafd/baseline/seed0"
+    record = (batch / "results" / folder / "manifest.json").read_text()
+    (batch / "results" / folder / "evaluation.manifest.json").write_text(record)
+    assert batch / "ref" / folder / "evaluation.manifest.json" in ship(batch)
+
+
+def test_claims_judged_before_the_last_evaluation_are_not_shipped(batch):
+    """They are of other runs; the notebook's own manifest says when it was run."""
+    judge(batch, "claim,what,verdict\ncascade,PSNR,holds\n", started="1999-01-01T00:00:00+00:00")
+    with pytest.raises(UserError, match=r"older than its runs.*efgan run-notebook reference_claims -p preset smoke"):
+        ship(batch)
+    judge(batch, "claim,what,verdict\ncascade,PSNR,holds\n")
+    assert batch / "ref/synthetic/smoke/claims.csv" in ship(batch)
 
 
 def test_figures_are_made_small(batch):
@@ -102,8 +128,7 @@ def test_an_unfinished_batch_is_refused(batch):
 
 def test_the_readme_shows_tables_and_figures_of_what_was_shipped(batch):
     """Between its markers; what stands around them stays; written twice it is the same; no note is said twice."""
-    claims = "claim,what,verdict\ncascade,PSNR,does not hold\ncascade,G,does not hold\nR+G,accuracy,holds\n"
-    (batch / "results/synthetic/smoke/claims.csv").write_text(claims)
+    judge(batch, "claim,what,verdict\ncascade,PSNR,does not hold\ncascade,G,does not hold\nR+G,accuracy,holds\n")
     ship(batch)
     readme = batch / "README.md"
     begin, end = (marker.format(preset="smoke") for marker in (BEGIN, END))

@@ -157,7 +157,7 @@ def measure_edits(
         "target_expression": [expression[i] for i in target],
         "au_distance": requested_error(source_aus, aus), "psnr": psnr, "psnr_copy": psnr_copy, "ssim": ssim,
         "predicted": [judges.classes[k] for k in accuracy.predicted.tolist()],
-        "correct": (accuracy.predicted == labels).int(),
+        "correct": accuracy.right,  # share of the classifiers; `predicted` is what the first one saw
         "au_mae": error, "au_mae_copy": error_copy,
     })  # fmt: skip
     return {name: _plain(value) for name, value in metrics.items()}, table

@@ -36,13 +36,13 @@ class AttentionMeans:
 
     Attributes:
         editor: the run.
-        faces: all faces of its dataset.
+        natural: the training faces with an expression, whose AUs an Interpolator learns from.
         maps: S×S in [0, 1] by (expression, "local" or "global").
         counts: edits by expression.
     """
 
     editor: Editor
-    faces: FaceSet
+    natural: FaceSet
     maps: dict[tuple[str, str], Tensor]
     counts: dict[str, int]
 
@@ -143,7 +143,8 @@ def mean_attention(editor: Editor, *, limit: int | None = 280) -> AttentionMeans
         name = faces.expression_names[label]
         counts[name] = len(chosen)
         maps |= {(name, branch): values.mean(0) for branch, values in edit.strongest_attention.items()}
-    return AttentionMeans(editor=editor, faces=faces, maps=maps, counts=counts)
+    training = faces.subset(split.train)
+    return AttentionMeans(editor=editor, natural=training.subset(training.classed), maps=maps, counts=counts)
 
 
 def mean_attention_figure(means: AttentionMeans) -> Figure:
@@ -164,12 +165,12 @@ def mean_attention_figure(means: AttentionMeans) -> Figure:
     )  # fmt: skip
 
 
-def path_figure(session: EditSession, faces: FaceSet) -> Figure:
+def path_figure(session: EditSession, natural: FaceSet) -> Figure:
     """The Interpolator's way from the session's face to its target against the straight line, with real AUs behind.
 
     Args:
         session: its run must be a cascade.
-        faces: real AU vectors, for the plane (their first two principal components) and for the distances.
+        natural: faces with real AUs, for the plane (their first two principal components) and for the distances.
 
     Raises:
         UserError: the run has no Interpolator.
@@ -184,25 +185,17 @@ def path_figure(session: EditSession, faces: FaceSet) -> Figure:
         device = next(editor.interpolator.parameters()).device
         first, last = (aus.expand(31, -1).to(device) for aus in (start, end))
         ways["Interpolator"] = editor.interpolator.between(first, last, alphas.to(device)).cpu()
-    nearest = {name: MAX_INTENSITY * torch.cdist(way, faces.aus).amin(1).mean() for name, way in ways.items()}
-    plane = PCA(2, random_state=0).fit(faces.aus.numpy())
+    nearest = {name: MAX_INTENSITY * torch.cdist(way, natural.aus).amin(1).mean() for name, way in ways.items()}
+    plane = PCA(2, random_state=0).fit(natural.aus.numpy())
     stops = [round(30 * k / editor.num_stages) for k in range(editor.num_stages + 1)]
     with styled():
         figure = new_figure(7.2, 5.0)
         axes = figure.add_axes((0.11, 0.11, 0.58, 0.8))
-        behind = plane.transform(faces.aus.numpy())
-        names = [plain(faces.expression_names[k]) if k >= 0 else "random" for k in faces.expression.tolist()]
+        behind = plane.transform(natural.aus.numpy())
+        names = [plain(natural.expression_names[k]) if k >= 0 else "no class" for k in natural.expression.tolist()]
         for colour, name in zip(COLOURS * 3, dict.fromkeys(names), strict=False):
             points = behind[[other == name for other in names]]
-            axes.scatter(
-                points[:, 0],
-                points[:, 1],
-                s=9,
-                color="#bbbbbb" if name == "random" else colour,
-                alpha=0.45,
-                lw=0,
-                label=name,
-            )
+            axes.scatter(points[:, 0], points[:, 1], s=9, color=colour, alpha=0.45, lw=0, label=name)
         for (name, way), style in zip(ways.items(), ("--", "-"), strict=True):
             line = plane.transform(way.numpy())
             label = f"{name}\n({nearest[name]:.2f} from real AUs)"

@@ -15,7 +15,7 @@ from efgan.editing.editor import load_editor
 from efgan.exhibits.architecture import draw_architecture
 from efgan.exhibits.runs import Runs
 from efgan.exhibits.wild import photo_triplets, wild_examples
-from efgan.experiments import find_experiment
+from efgan.experiments import find_experiment, read_config
 from efgan.grids import COLOURS, Box, Picture, image_grid, save_figure
 from efgan.paper import DATASET_OF_ROLE, find_exhibit
 from efgan.training.run import starting_dataset
@@ -251,7 +251,12 @@ def figure_8(
         row_labels=[label for (_, label), _ in pairs], right_labels=[label for _, (_, label) in pairs],
         cell=_cell(config.data.image_size, 256),
     )  # fmt: skip
-    return _save(figure, runs, f"figure_8_{experiment.name}" if run else "figure_8", out)
+    return _save(figure, runs, figure_8_name(run), out)
+
+
+def figure_8_name(run: Path | str | None) -> str:
+    """File name of Figure 8 without ending: "figure_8", or with the experiment's name for a run of one's choice."""
+    return "figure_8" if run is None else f"figure_8_{read_config(Path(run)).experiment}"
 
 
 FIGURES = {f.__name__: f for f in (figure_1, figure_2, figure_3, figure_4, figure_5, figure_6, figure_7, figure_8)}

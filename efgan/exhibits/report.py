@@ -35,8 +35,8 @@ def write_report(root: Path | str, family: str, preset: str, *, seed: int = 0, s
         root: folder that holds results/ and figures/.
         family: "synthetic" or "real".
         preset: a preset's name.
-        seed: of the runs that the figures and curves show.
-        seeds: how many seeds the tables average.
+        seed: of the runs that figures, curves and further measures show.
+        seeds: how many seeds (0, 1, …) the tables average; all their runs are recorded.
 
     Returns:
         The page's path.
@@ -48,16 +48,19 @@ def write_report(root: Path | str, family: str, preset: str, *, seed: int = 0, s
     roles = ("rafd", "cfeed")
     all_runs = [runs.run(role, name) for role in roles for name in EXPERIMENT_ORDER if role in EXPERIMENTS[name].roles]
     trained = [run for run in all_runs if run.experiment.trains]
+    numbers = range(seeds) if seeds > 1 else [seed]
+    recorded = [runs.run(run.dataset, run.experiment.name, number) for run in all_runs for number in numbers]
     exhibits, datasets = list(EXHIBITS.values()), [runs.dataset(role) for role in roles]
     page = _template().render(
-        runs=runs, citation=CITATION, goals=check_goals(runs, trained), summary=_summary(runs, all_runs),
-        tables=[(e, build_table(e.name, runs, seeds), _sources(runs, e)) for e in exhibits if e.kind == "table"],
-        figures=[(e, *_figure(runs, e), _sources(runs, e)) for e in exhibits if e.kind == "figure"],
+        runs=runs, citation=CITATION, goals=check_goals(runs, trained), summary=_summary(runs, recorded),
+        tables=[(e, build_table(e.name, runs, seeds), _sources(runs, e, numbers))
+                for e in exhibits if e.kind == "table"],
+        figures=[(e, *_figure(runs, e), _sources(runs, e, [seed])) for e in exhibits if e.kind == "figure"],
         curves=[(name, _embed(draw_training_curves([r for r in trained if r.dataset == name]))) for name in datasets],
         confusions=[(runs.dataset(role), _embed(_draw_confusions(runs, all_runs, role))) for role in roles],
         extras=_extras(all_runs), errors=_au_errors(all_runs), au_names=AU_DESCRIPTIONS,
         attentions=[row for run in trained for row in _attentions(run)], branches=("global", *REGIONS),
-        records=[_record(runs, run) for run in all_runs],
+        records=[_record(runs, run) for run in recorded],
     )  # fmt: skip
     path = runs.results_folder / REPORT
     with write_atomic(path) as file:
@@ -104,11 +107,12 @@ def _minute(stamp: str) -> str:
     return stamp[:16].replace("T", " ") + " UTC" if stamp else "unknown"
 
 
-def _sources(runs: Runs, exhibit: Exhibit) -> dict[str, Any]:
+def _sources(runs: Runs, exhibit: Exhibit, seeds: Sequence[int]) -> dict[str, Any]:
     """Links, relative to the page, to the executed notebook and the manifests of the runs it reads."""
     manifests: dict[str, list[tuple[str, str]]] = {}
-    for run in (runs.run(*run) for run in exhibit.runs):
-        manifests.setdefault(run.dataset, []).append((run.experiment.method, _link(runs, run, "manifest.json")))
+    for run in (runs.run(*run, seed) for run in exhibit.runs for seed in seeds):
+        name = f"{run.experiment.method}, seed {run.seed}" if len(seeds) > 1 else run.experiment.method
+        manifests.setdefault(run.dataset, []).append((name, _link(runs, run, "manifest.json")))
     return {"notebook": f"notebooks/{exhibit.name}.ipynb", "manifests": manifests}
 
 
@@ -205,7 +209,7 @@ def _record(runs: Runs, run: Run) -> dict[str, Any]:
     manifest = run.manifest
     notes = manifest.get("notes", {})
     return {
-        "dataset": run.dataset, "method": run.experiment.method, "updates": run.own_iterations or "–",
+        "dataset": run.dataset, "method": run.experiment.method, "seed": run.seed, "updates": run.own_iterations or "–",
         "parameters": notes.get("parameters"), "training": _minutes(run)[0], "evaluation": _minutes(run)[1],
         "precision": notes.get("precision", "–"), "status": manifest.get("status", "unknown"),
         "alarms": notes.get("attention_alarms") or {}, "manifest": _link(runs, run, "manifest.json"),

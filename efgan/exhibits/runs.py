@@ -195,10 +195,10 @@ class Runs:
         """figures/<family>/<preset>."""
         return Path(self.root) / "figures" / self.family / self.preset
 
-    def test_faces(self, role: str, experiment: str = "cascade_ef_gan") -> tuple[FaceSet, Split]:
-        """The faces a run was tested on, split as it was trained."""
+    def test_faces(self, role: str) -> tuple[FaceSet, Split]:
+        """The faces that runs were tested on, split as they were trained."""
         if role not in self._faces:
-            config = self.run(role, experiment).config.data
+            config = self.run(role, "cascade_ef_gan").config.data
             faces = load_faces(config)
             self._faces[role] = faces, split_faces(faces, config)
         return self._faces[role]

@@ -40,7 +40,7 @@ def ship_results(root: Path, *, preset: str, destination: Path, figures: Path, w
         The files written.
 
     Raises:
-        UserError: an exhibit of a whole batch is missing.
+        UserError: an exhibit of a whole batch is missing, or its claims were judged before a run was made anew.
     """
     batch = root / "results" / "synthetic" / preset
     drawn = root / "figures" / "synthetic" / preset
@@ -50,9 +50,11 @@ def ship_results(root: Path, *, preset: str, destination: Path, figures: Path, w
                         f"PRESET={preset}`")  # fmt: skip
     place = destination / "synthetic" / preset
     written = []
-    for manifest in (*batch.glob("*/*/seed*/manifest.json"), *batch.glob("notebooks/*.manifest.json")):
+    _require_claims_of_these_runs(batch)
+    evaluations = batch.glob("*/*/seed*/evaluation.manifest.json")
+    for manifest in (*batch.glob("*/*/seed*/manifest.json"), *evaluations, *batch.glob("notebooks/*.manifest.json")):
         target = place / manifest.relative_to(batch)
-        if not (target.parent / WEIGHTS).exists():  # else it tells of the shipped ones
+        if manifest.name != "manifest.json" or not (target.parent / WEIGHTS).exists():  # else it tells of these
             written.append(_write(target, json.dumps(cleaned(json.loads(manifest.read_text())), indent=2) + "\n"))
     for pattern in ("*/*/seed*/config.json", "*/*/seed*/metrics.json", "tables/*.csv", "tables/*.md", "claims.csv"):
         written += [_write(place / path.relative_to(batch), path.read_text()) for path in batch.glob(pattern)]
@@ -60,6 +62,18 @@ def ship_results(root: Path, *, preset: str, destination: Path, figures: Path, w
         written.append(_write(place / path.relative_to(batch), light_notebook(path, root)))
     written += [_shrink(path, figures / f"{path.stem}.jpg") for path in sorted(drawn.glob("figure_*.png"))]
     return written
+
+
+def _require_claims_of_these_runs(batch: Path) -> None:
+    """Nothing for claims that were judged after the last evaluation, or for none: no rule of the batch makes them."""
+    if not (batch / "claims.csv").exists():
+        return
+    record = batch / "notebooks" / "reference_claims.manifest.json"
+    judged = json.loads(record.read_text())["started"] if record.exists() else ""
+    evaluated = [json.loads(path.read_text()).get("ended", "") for path in batch.glob("*/*/seed*/*manifest.json")]
+    if judged < max(evaluated, default=""):
+        raise UserError(f"{batch / 'claims.csv'} is older than its runs: `efgan run-notebook reference_claims "
+                        f"-p preset {batch.name} -p root {batch.parents[2]}`")  # fmt: skip
 
 
 def light_notebook(path: Path, root: Path) -> str:

@@ -36,7 +36,7 @@ _SIDES = {
 }
 _NOTES = (
     "Copy control: the edit is the unchanged input. Target control: it is the person's own face with that expression. "
-    "Their Fréchet distance and KID are the floor: their pictures are the real faces that edits are compared with.",
+    "Their pictures are the set's own, so their Fréchet distance and KID are the floor.",
     "Updates: generator updates; of a cascade, those of the single-stage run it starts from first.",
 )
 
