@@ -46,7 +46,7 @@ class DataConfig:
         names = SYNTHETIC_DATASETS + REAL_DATASETS
         _require(self.dataset in names, "dataset", self.dataset, f"one of {', '.join(names)}")
         _require(self.image_size > 0 and self.image_size % 32 == 0, "image_size", self.image_size,
-                 "a positive multiple of 32 (the generator and critic halve the image up to five times)")  # fmt: skip
+                 "a positive multiple of 32 (the generator and critic are built for such sizes)")  # fmt: skip
         _require(self.split in SPLITS, "split", self.split, f"one of {', '.join(SPLITS)}")
         _require(0 < self.test_fraction < 1, "test_fraction", self.test_fraction, "a fraction between 0 and 1")
         for name in ("identities", "variants"):

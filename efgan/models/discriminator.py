@@ -100,7 +100,8 @@ class Critic(nn.Module):
 
         The critic is piecewise linear: with the LeakyReLU slopes taken as constants (as they are almost
         everywhere) the gradient is a chain of transposed convolutions. Its own gradient with respect to the
-        weights then needs one ordinary backward pass, and equals the double-backward form exactly.
+        weights then needs one ordinary backward pass, and equals the double-backward form exactly. With `bf16` it is
+        computed in bfloat16 too (our decision).
 
         Args:
             images: B×3×S×S.
