@@ -1,7 +1,7 @@
 """Fréchet distance and kernel distance (KID) in the features of a named, pretrained extractor.
 
 Extraction and formulas are torch-fidelity's. Features are kept, so that one pass over the images serves both
-distances and the identity measure, and the real images are described once for all methods.
+distances, and the real images are described once for all methods.
 """
 
 import functools
