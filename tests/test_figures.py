@@ -9,6 +9,7 @@ import pytest
 import torch
 from conftest import make_faces
 from fake_results import untrained_editor, write_results
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
@@ -136,6 +137,18 @@ def test_continuous_editing_ends_at_the_edit_itself(runs: Runs, drawn: dict) -> 
     for k, row in enumerate(drawn["rows"]):
         assert torch.equal(row[0], examples.images[k])
         assert torch.allclose(row[-1], final[k], atol=1e-5)
+
+
+def test_the_architecture_opens_the_stage_that_changes_most(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here the second: the first copies its input, the third adds little."""
+    edit = runs.edit("rafd", "cascade_ef_gan", runs.examples("rafd", figures.TASKS["figure_2"]))
+    image = to_float(runs.examples("rafd", figures.TASKS["figure_2"]).images)
+    stages = [replace(stage, image=image + shift) for stage, shift in zip(edit.stages, (0.0, 0.5, 0.6), strict=True)]
+    monkeypatch.setattr(Runs, "edit", lambda *_: replace(edit, stages=stages))
+    opened: dict = {}
+    monkeypatch.setattr(figures, "draw_architecture", lambda *_, **words: opened.update(words) or Figure())
+    FIGURES["figure_2"](runs)
+    assert opened["shown"] == 1 and "inside of stage 2" in opened["caption"]
 
 
 def test_figure_8_of_a_chosen_run_bears_its_name(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

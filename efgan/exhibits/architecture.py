@@ -70,15 +70,16 @@ class _Sheet:
 
 
 def draw_architecture(
-    images: Tensor, source_aus: Tensor, edit: Edit, boxes: Mapping[str, Box], *, title: str, caption: str
+    images: Tensor, source_aus: Tensor, edit: Edit, boxes: Mapping[str, Box], *, shown: int, title: str, caption: str
 ) -> Figure:
-    """Draws the cascade (left) and the inside of its first EF-GAN (right).
+    """Draws the cascade (left) and the inside of one of its EF-GANs (right).
 
     Args:
         images: the input face first, B×3×S×S in [-1, 1].
         source_aus: its AUs first, B×17.
         edit: a cascade's edit of the face, with local focuses.
         boxes: the focus boxes by region.
+        shown: the stage whose inside is drawn, from 0.
         title, caption: printed above and below.
 
     Source: paper figure 2.
@@ -87,14 +88,14 @@ def draw_architecture(
         text = wrap(caption, 8.0, _WIDTH - 60)
         sheet = _Sheet(_WIDTH, _PANEL_BOTTOM + 50 + round(text_size(text, 8.0)[1]))
         sheet.text(_WIDTH / 2, 40, title, size=12.0, bold=True)
-        _draw_workflow(sheet, images[0], source_aus[0], edit)
-        _draw_zoom(sheet, images[0], edit, boxes)
+        _draw_workflow(sheet, images[0], source_aus[0], edit, shown)
+        _draw_zoom(sheet, images[0] if shown == 0 else edit.stages[shown - 1].image[0], edit, boxes, shown)
         sheet.axes.text(30, _PANEL_BOTTOM + 30, text, fontsize=8.0, va="top", color="#333333")
     sheet.figure.set_label(caption)
     return sheet.figure
 
 
-def _draw_workflow(sheet: _Sheet, image: Tensor, source_aus: Tensor, edit: Edit) -> None:
+def _draw_workflow(sheet: _Sheet, image: Tensor, source_aus: Tensor, edit: Edit, shown: int) -> None:
     """Left: faces and EF-GANs in a column, the AUs of each stage beside them, the Interpolator at the far left."""
     assert edit.stage_aus is not None
     stages, path = edit.stages, edit.stage_aus[0]
@@ -119,10 +120,8 @@ def _draw_workflow(sheet: _Sheet, image: Tensor, source_aus: Tensor, edit: Edit)
     sheet.bars(bars_x, source_y, bars_width, 60, source_aus, "#777777")
     sheet.text(bars_x + bars_width / 2, source_y - 18, "source AUs", size=8.0)
     for k, y in enumerate(block_y):
-        last = k == count - 1
-        sheet.bars(bars_x, y + 2, bars_width, 60, path[k], COLOURS[3] if last else COLOURS[4])
-        label = "target AUs" if last else f"AUs of stage {k + 1}"
-        sheet.text(bars_x + bars_width / 2, y - 16, label, size=8.0)
+        sheet.bars(bars_x, y + 2, bars_width, 60, path[k], COLOURS[3] if k == count - 1 else COLOURS[4])
+        sheet.text(bars_x + bars_width / 2, y - 16, _asked_of(k, count), size=8.0)
         sheet.arrow((bars_x + bars_width, y + 32), (x, y + 32))
     top, bottom = block_y[0] - 60, block_y[-2] + 124 if count > 1 else block_y[0] + 124
     sheet.block(interpolator_x, top, 56, bottom - top, "AUs Interpolator", face=_PALE["interpolator"],
@@ -132,17 +131,21 @@ def _draw_workflow(sheet: _Sheet, image: Tensor, source_aus: Tensor, edit: Edit)
     sheet.arrow((bars_x, block_y[-1] + 32), (centre, block_y[-1] + 32), (centre, bottom))
     for y in block_y[:-1]:
         sheet.arrow((interpolator_x + 56, y + 32), (bars_x, y + 32))
-    for y, panel_y in ((block_y[0], 90), (block_y[0] + box_height, _PANEL_BOTTOM)):  # zoom lines
+    for y, panel_y in ((block_y[shown], 90), (block_y[shown] + box_height, _PANEL_BOTTOM)):  # zoom lines
         sheet.axes.plot((x + _STEP_FACE, 650), (y, panel_y), color=COLOURS[0], linewidth=0.8, linestyle=":")
 
 
-def _draw_zoom(sheet: _Sheet, image: Tensor, edit: Edit, boxes: Mapping[str, Box]) -> None:
+def _asked_of(stage: int, count: int) -> str:
+    return "target AUs" if stage == count - 1 else f"AUs of stage {stage + 1}"
+
+
+def _draw_zoom(sheet: _Sheet, image: Tensor, edit: Edit, boxes: Mapping[str, Box], shown: int) -> None:
     """Right: four branches, eq. (1), the stitched local output, and the Refiner."""
-    stage, at = edit.stages[0], _COLUMNS
+    stage, at = edit.stages[shown], _COLUMNS
     sheet.block(650, 90, _WIDTH - 680, _PANEL_BOTTOM - 90, face=_PALE["panel"], edge=COLOURS[0])
     sheet.block(668, 104, 1130, 1030, face=_PALE["transformer"], edge="#9db4cc", dashed=True)
     sheet.text(1233, 132, "Expression Transformer", size=11.0, bold=True)
-    sheet.text(2180, 132, "EF-GAN 1", size=11.0, bold=True, colour=COLOURS[0])
+    sheet.text(2180, 132, f"EF-GAN {shown + 1}", size=11.0, bold=True, colour=COLOURS[0])
     for column, label in (("input", "$I_{in}$"), ("colour", "$M_C$  colour"), ("attention", "$M_A$  attention"),
                           ("initial", "$I_{init}$  eq. (1)")):  # fmt: skip
         sheet.text(at[column] + _FACE / 2, 188, label)
@@ -150,7 +153,7 @@ def _draw_zoom(sheet: _Sheet, image: Tensor, edit: Edit, boxes: Mapping[str, Box
     outputs = {"global": stage.global_edit, **stage.local_edits}
     limit = _limit(output.attention[0] for output in outputs.values())
     _branch_rows(sheet, image, outputs, boxes, limit)
-    _condition_and_scale(sheet, edit.stage_aus[0, 0], limit)
+    _condition_and_scale(sheet, edit.stage_aus[0, shown], _asked_of(shown, len(edit.stages)), limit)
     stitched_y = (_ROWS["eyes"] + _ROWS["mouth"] + 80) / 2 - _FACE / 2
     sheet.face(stage.stitched[0], at["stitched"], stitched_y, _FACE)
     sheet.text(at["stitched"] + _FACE / 2, stitched_y - 28, "stitched")
@@ -168,7 +171,7 @@ def _draw_zoom(sheet: _Sheet, image: Tensor, edit: Edit, boxes: Mapping[str, Box
     final_y = (refiner_top + stitched_y + _FACE) / 2
     sheet.arrow((at["refiner"] + 130, final_y), (at["final"], final_y))
     sheet.face(stage.image[0], at["final"], final_y - _FACE / 2, _FACE)
-    sheet.text(at["final"] + _FACE / 2, final_y - _FACE / 2 - 28, "output of stage 1")
+    sheet.text(at["final"] + _FACE / 2, final_y - _FACE / 2 - 28, f"output of stage {shown + 1}")
 
 
 def _branch_rows(
@@ -198,11 +201,11 @@ def _branch_rows(
     sheet.arrow((at["input"] + _FACE / 2, _ROWS["global"] + _FACE), (at["input"] + _FACE / 2, _ROWS["eyes"] - 46))
 
 
-def _condition_and_scale(sheet: _Sheet, aus: Tensor, limit: float) -> None:
+def _condition_and_scale(sheet: _Sheet, aus: Tensor, asked: str, limit: float) -> None:
     """The AUs that all branches are given, eq. (1) in words, and the attention's colour scale."""
     x, y = _COLUMNS["network"] - 25, 1020
     sheet.bars(x, y, 180, 60, aus, COLOURS[4])
-    sheet.text(x - 14, y + 30, "AUs of stage 1\ninto every branch", size=8.0, align="right")
+    sheet.text(x - 14, y + 30, f"{asked}\ninto every branch", size=8.0, align="right")
     sheet.arrow((x + 90, y), (x + 90, _ROWS["mouth"] + 78))
     sheet.text(1580 + _FACE / 2, y + 30, "$M_A M_C + (1 - M_A)\\, I_{in}$", size=8.5)
     scale = sheet.figure.add_axes((_COLUMNS["attention"] / sheet.width, 1 - (y + 36) / sheet.height,
