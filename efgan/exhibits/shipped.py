@@ -160,8 +160,8 @@ def _claims(place: Path) -> list[str]:
     notebook = Path(*place.parts[-4:], "notebooks", "reference_claims.ipynb").as_posix()
     return [
         "**Do the paper's claims hold here?** Paired differences over the same edits (R+G: the same test faces), 95 % "
-        f"intervals over test people (not over trainings), and pictures: [executed notebook]({notebook}). What may explain the answers: "
-        "[docs/experiments.md](docs/experiments.md).",
+        f"intervals over test people (not over trainings), and pictures: [executed notebook]({notebook}). What may "
+        "explain the answers: [docs/experiments.md](docs/experiments.md).",
         "\n".join(["| claim | here |", "|---|---|", *lines]),
     ]
 
