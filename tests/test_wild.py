@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -245,6 +246,12 @@ def test_models_of_photos_without_labels_use_the_estimator_of_their_start(tmp_pa
         estimate_aus(editor_of(folder), [image])
     trained_estimator(tmp_path, "synthetic_joint")
     assert "synthetic_joint" in estimate_aus(editor_of(folder), [image])[1]
+
+
+def test_a_run_that_was_moved_has_no_estimator():
+    """However short its path."""
+    with pytest.raises(UserError, match="no AU estimator beside this run"):
+        estimate_aus(editor_of(Path("/run")), [np.zeros((64, 64, 3), np.uint8)])
 
 
 def test_a_damaged_estimator_is_told(tmp_path):

@@ -41,7 +41,8 @@ def estimate_aus(editor: Editor, images: Sequence[np.ndarray]) -> tuple[np.ndarr
     own = dataset / "controls" / folder.name
     others = sorted(dataset.parent.glob(f"*/controls/{folder.name}"))
     labelled = starting_dataset(folder) or config.data.dataset  # a run on wild photos began with labelled faces
-    others.append(run_folder(dataset.parents[3], config.preset, labelled, "controls", config.seed))
+    if len(dataset.parents) > 3:  # else a run that was moved out of its results/
+        others.append(run_folder(dataset.parents[3], config.preset, labelled, "controls", config.seed))
     found = [place for place in (own, *others) if (place / ESTIMATOR).exists()]
     if not found:
         raise UserError(f"no AU estimator beside this run ({own} is missing): train it with `efgan run-notebook "
