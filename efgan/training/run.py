@@ -175,25 +175,27 @@ def load_run(folder: Path | str, device: torch.device | None = None) -> TrainedR
 
 def starting_dataset(folder: Path) -> str | None:
     """The dataset of the run that a run started from, by its manifest; None if it started from random weights."""
-    if not (folder / "manifest.json").exists():
-        return None
-    inputs = json.loads((folder / "manifest.json").read_text()).get("inputs", {})
-    return next(((folder / name).resolve().parts[-4] for name in inputs), None)
+    return next(((folder / name).resolve().parts[-4] for name in _record(folder).get("inputs", {})), None)
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """The manifest of a run folder; empty if there is none."""
+    path = folder / "manifest.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
 
 
 def _is_finished(folder: Path) -> bool:
     """Whether all that a run leaves is there: one that died between its weights and its manifest's end goes on."""
-    if not all((folder / name).exists() for name in (WEIGHTS, CRITIC, "manifest.json")):
+    record = _record(folder)
+    if not (record and all((folder / name).exists() for name in (WEIGHTS, CRITIC))):
         return False
     load_tensors(folder / WEIGHTS)  # a damaged file is an error, not a finished run
-    return bool(json.loads((folder / "manifest.json").read_text())["status"] == "finished")
+    return bool(record["status"] == "finished")
 
 
 def _notes_of_interrupted(folder: Path) -> dict[str, Any]:
     """What the manifest of a run that goes on from a checkpoint says of its beginning."""
-    if not ((folder / "checkpoint.safetensors").exists() and (folder / "manifest.json").exists()):
-        return {}
-    return dict(json.loads((folder / "manifest.json").read_text())["notes"])
+    return _record(folder).get("notes", {}) if (folder / "checkpoint.safetensors").exists() else {}
 
 
 def _set_aside_other_work(folder: Path, config: RunConfig, origin: dict[str, Any]) -> None:
@@ -209,8 +211,7 @@ def _set_aside_other_work(folder: Path, config: RunConfig, origin: dict[str, Any
     same = False
     with contextlib.suppress(UserError):  # a damaged config, or one of another version, is other work
         same = what_weights_depend_on(read_config(folder)) == what_weights_depend_on(config)
-    record = json.loads((folder / "manifest.json").read_text()) if (folder / "manifest.json").exists() else None
-    if record is not None:
+    if record := _record(folder):
         found = {**{name: record[name] for name in ("data_hash", "split_hash")}, "inputs": [*record["inputs"].values()]}
         same = same and found == origin
     if same:
@@ -226,7 +227,7 @@ def _set_aside_other_work(folder: Path, config: RunConfig, origin: dict[str, Any
 
 def _require_same_faces(start: Path, config: RunConfig, origin: dict[str, Any]) -> None:
     """Nothing for a single stage that was trained on a cascade's own faces and split: it knows no test face."""
-    record = json.loads((start / "manifest.json").read_text())
+    record = _record(start)
     if any(record[name] != origin[name] for name in ("data_hash", "split_hash")):
         single = replace(config, experiment=read_config(start).experiment)
         raise UserError(f"{config.experiment} starts from {start}, which was trained on other faces or another split: "
