@@ -16,7 +16,7 @@ from efgan.editing.edit_state import check_intensities
 from efgan.editing.pictures import to_array
 from efgan.editing.reference import reference_run
 from efgan.errors import UserError
-from efgan.models.branch import BranchOutput, Edit
+from efgan.models.branch import BranchOutput, Edit, branch_condition
 from efgan.models.cascade import CascadeEFGAN
 from efgan.models.ef_gan import EFGAN
 from efgan.models.interpolator import Interpolator
@@ -230,7 +230,8 @@ class _Global(nn.Module):
         self.whole = whole
 
     def forward(self, images: Tensor, source_aus: Tensor, target_aus: Tensor) -> Edit:
-        edit = self.whole.transformer.global_branch(images, self.whole.condition(source_aus, target_aus))
+        condition = branch_condition(source_aus, target_aus, relative=self.whole.relative_aus)
+        edit = self.whole.transformer.global_branch(images, condition)
         return Edit(image=edit.image, global_edit=edit)
 
 

@@ -81,6 +81,11 @@ def blend(images: Tensor, colour: Tensor, attention: Tensor) -> Tensor:
     return attention * colour + (1 - attention) * images
 
 
+def branch_condition(source_aus: Tensor, target_aus: Tensor, *, relative: bool) -> Tensor:
+    """What branches are given beside the image, B×17: the change (`relative_aus`), or the target as published."""
+    return target_aus - source_aus if relative else target_aus
+
+
 class Branch(nn.Module):
     """A backbone with a colour head (tanh) and an attention head (sigmoid); one convolution serves both.
 

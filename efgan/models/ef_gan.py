@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from efgan.config import ModelConfig
-from efgan.models.branch import Edit
+from efgan.models.branch import Edit, branch_condition
 from efgan.models.expression_transformer import ExpressionTransformer
 from efgan.models.local_focus import Box
 from efgan.models.refiner import Refiner
@@ -23,10 +23,6 @@ class EFGAN(nn.Module):
         self.refiner = Refiner(config)
         self.relative_aus = config.relative_aus
 
-    def condition(self, source_aus: Tensor, target_aus: Tensor) -> Tensor:
-        """What the branches are given beside the image, B×17: the change, or the target as published."""
-        return target_aus - source_aus if self.relative_aus else target_aus
-
     def forward(self, images: Tensor, source_aus: Tensor, target_aus: Tensor) -> Edit:
         """Edits B faces.
 
@@ -35,7 +31,8 @@ class EFGAN(nn.Module):
             source_aus: B×17 in [0, 1], used with `relative_aus` only.
             target_aus: B×17 in [0, 1].
         """
-        global_edit, local_edits = self.transformer(images, self.condition(source_aus, target_aus))
+        condition = branch_condition(source_aus, target_aus, relative=self.relative_aus)
+        global_edit, local_edits = self.transformer(images, condition)
         focus = self.transformer.focus
         stitched = focus.stitch({region: edit.image for region, edit in local_edits.items()}, images)
         attention = focus.stitch(

@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from efgan.config import ModelConfig
-from efgan.models.branch import Branch, Edit
+from efgan.models.branch import Branch, Edit, branch_condition
 
 
 class GANimation(nn.Module):
@@ -26,5 +26,5 @@ class GANimation(nn.Module):
             source_aus: B×17 in [0, 1], used with `relative_aus` only.
             target_aus: B×17 in [0, 1].
         """
-        edit = self.branch(images, target_aus - source_aus if self.relative_aus else target_aus)
+        edit = self.branch(images, branch_condition(source_aus, target_aus, relative=self.relative_aus))
         return Edit(image=edit.image, global_edit=edit)
