@@ -1,12 +1,14 @@
 """Claims are answered by paired differences with intervals over people, and never more surely than measured."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import make_faces
 from fake_results import trained_run, write_run
 
+from efgan.data.action_units import prototype_aus
 from efgan.data.faces import to_float
 from efgan.errors import UserError
 from efgan.evaluation.protocol import evaluated_rows
@@ -47,6 +49,22 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
     monkeypatch.setattr(runs_module, "load_faces", lambda config: make_faces(people=32))
     monkeypatch.setattr(claims, "compute_features", lambda images, *_, **__: to_float(images).mean((2, 3)))
     return Runs(tmp_path, "synthetic", "smoke")
+
+
+def test_edits_ask_for_what_the_evaluation_asks_for(runs: Runs):
+    """Here the prototypes of the target expressions; a pair's gap is its way there."""
+    config = runs.run("rafd", "cascade_ef_gan").folder / "config.json"
+    config.write_text(config.read_text().replace('"same_identity"', '"prototype"'))
+    edits = claims.load_test_edits(runs, limit=16)
+    names = [edits.faces.expression_names[e] for e in edits.faces.expression[edits.pairs.target].tolist()]
+    wanted = torch.stack([torch.as_tensor(prototype_aus(name)) for name in names]).float()
+    torch.testing.assert_close(edits.aus, wanted)
+    asked = []
+    editor = SimpleNamespace(edit_batch=lambda images, source, target, expression: asked.append((source, target)))
+    edits.subset(torch.tensor([3])).edit(editor)
+    ((source, target),) = asked
+    torch.testing.assert_close(target, wanted[3:4])
+    torch.testing.assert_close((target - source).norm(dim=1), edits.gap[3:4])
 
 
 def test_every_claim_is_measured_on_the_same_edits(runs: Runs):

@@ -10,6 +10,7 @@ import torch
 from conftest import make_faces
 
 from efgan.config import DataConfig, EvalConfig
+from efgan.data.action_units import prototype_aus
 from efgan.data.faces import to_float
 from efgan.data.splits import split_faces
 from efgan.errors import UserError
@@ -89,6 +90,21 @@ def test_target_control_is_R_on_those_faces(judged):
     metrics = evaluate.evaluate_controls(faces, split, judges, config, folder)
     assert metrics["target"]["accuracy_G"] == pytest.approx(metrics["accuracy_R"])
     assert metrics["accuracy_R"] == pytest.approx(np.mean(metrics["accuracy_R_per_face"]))
+
+
+def test_all_edits_ask_for_what_the_protocol_names(judged, tmp_path):
+    """The edits of test faces and, for R+G, those of training faces."""
+    faces, split, config, _, judges = judged
+    asked = []
+
+    def edit(images, source_aus, wanted, expression):
+        asked.extend(zip(wanted, expression.tolist(), strict=True))
+        return Edit(image=images)
+
+    evaluate.evaluate_run(edit, faces, split, judges, replace(config, targets="prototype"), tmp_path)
+    for aus, expression in asked:
+        torch.testing.assert_close(aus, torch.as_tensor(prototype_aus(faces.expression_names[expression])).float())
+    assert len(asked) > 40, "the edits of training faces are among them"
 
 
 def test_a_perfect_method(judged, tmp_path):

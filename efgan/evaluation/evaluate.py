@@ -187,7 +187,7 @@ def _learn_from_edits(
         edit,
         faces,
         pairs,
-        target_aus(faces, pairs),
+        target_aus(faces, pairs, config.targets, train=split.train),
         batch_size=config.batch_size,
         description="editing training faces",
     ).images

@@ -34,12 +34,11 @@ def claim_figure(claim: Claim) -> Figure:
 
 def pairs_figure(runs: Runs, edits: TestEdits, experiments: Sequence[str], *, rows: int = 4) -> Figure:
     """The test pairs with the widest change of AUs, one per person, as several methods edit them."""
-    gap = (edits.faces.aus[edits.pairs.target] - edits.faces.aus[edits.pairs.source]).norm(dim=1)
     widest: dict[int, int] = {}
-    for position in gap.argsort(descending=True).tolist():
+    for position in edits.gap.argsort(descending=True).tolist():
         widest.setdefault(int(edits.people[position]), position)
     chosen = torch.tensor(list(widest.values())[:rows])
-    shown = TestEdits(faces=edits.faces, pairs=edits.pairs.subset(chosen))
+    shown = edits.subset(chosen)
     sources = to_float(edits.faces.images[shown.pairs.source])
     columns = [sources, *(shown.edit(runs.run("rafd", name).editor).image for name in experiments)]
     columns.append(to_float(shown.targets))

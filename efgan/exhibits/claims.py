@@ -18,7 +18,7 @@ from efgan.errors import UserError
 from efgan.evaluation.expression_accuracy import bootstrap_interval
 from efgan.evaluation.features import compute_features
 from efgan.evaluation.image_quality import compute_psnr
-from efgan.evaluation.protocol import Pairs, evaluated_rows, evaluation_pairs, thin
+from efgan.evaluation.protocol import Pairs, evaluated_rows, evaluation_pairs, target_aus, thin
 from efgan.exhibits.runs import Runs
 from efgan.models.branch import Edit
 from efgan.models.interpolator import Interpolator
@@ -93,12 +93,13 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class TestEdits:
-    """The test pairs in RaFD's role, which every claim edits."""
+    """The P test pairs in RaFD's role, which every claim edits, and the AUs that each asks for, P×17."""
 
     __test__ = False  # pytest must not take it for a test
 
     faces: FaceSet
     pairs: Pairs
+    aus: Tensor
 
     @property
     def people(self) -> Tensor:
@@ -110,11 +111,20 @@ class TestEdits:
         """The real faces with the wanted expressions, uint8 P×3×S×S."""
         return self.faces.images[self.pairs.target]
 
+    @property
+    def gap(self) -> Tensor:
+        """How far the AUs that are asked for lie from the source's, P."""
+        return (self.aus - self.faces.aus[self.pairs.source]).norm(dim=1)
+
     def edit(self, editor: Editor) -> Edit:
-        """All pairs, edited to the AUs of the real target faces."""
+        """All pairs, edited."""
         source, target = self.pairs.source, self.pairs.target
-        return editor.edit_batch(self.faces.images[source], self.faces.aus[source], self.faces.aus[target],
+        return editor.edit_batch(self.faces.images[source], self.faces.aus[source], self.aus,
                                  self.faces.expression[target])  # fmt: skip
+
+    def subset(self, index: Tensor) -> "TestEdits":
+        """The pairs at `index`."""
+        return TestEdits(faces=self.faces, pairs=self.pairs.subset(index), aus=self.aus[index])
 
     def compare(self, what: str, gain: Tensor) -> Comparison:
         """A paired difference, per edit P."""
@@ -122,15 +132,17 @@ class TestEdits:
 
 
 def load_test_edits(runs: Runs, *, limit: int | None = None) -> TestEdits:
-    """The evaluation's pairs of the set in RaFD's role.
+    """The evaluation's pairs of the set in RaFD's role, which ask for what the evaluation asks for.
 
     Args:
         runs: where the runs are.
         limit: at most so many, evenly over the expressions; None = all that the evaluation edits.
     """
     faces, split = runs.test_faces("rafd")
-    pairs = evaluation_pairs(faces, split, runs.run("rafd", "cascade_ef_gan").config.evaluation)
-    return TestEdits(faces=faces, pairs=pairs.subset(thin(faces, pairs, limit)))
+    config = runs.run("rafd", "cascade_ef_gan").config.evaluation
+    pairs = evaluation_pairs(faces, split, config)
+    aus = target_aus(faces, pairs, config.targets, train=split.train)
+    return TestEdits(faces=faces, pairs=pairs, aus=aus).subset(thin(faces, pairs, limit))
 
 
 def claim_local_focuses(runs: Runs, edits: TestEdits, seeds: int = 1) -> Claim:
@@ -192,7 +204,7 @@ def claim_cascade(runs: Runs, edits: TestEdits, seeds: int = 1) -> Claim:
         return compute_psnr(to_uint8(edits.edit(editor).image), edits.targets)
 
     gain = _gain(runs, "cascade_ef_gan", "local_focus", psnr, seeds)
-    order = (edits.faces.aus[edits.pairs.target] - edits.faces.aus[edits.pairs.source]).norm(dim=1).argsort()
+    order = edits.gap.argsort()
     quarters = order.tensor_split(4)
     by_person = []
     for person in edits.people.unique():
