@@ -102,6 +102,18 @@ def test_a_missing_gallery_is_said_in_words(tmp_path):
         load_gallery(tmp_path)
 
 
+@pytest.mark.parametrize("methods", [(), ("cascade_ef_gan",)])
+def test_the_estimator_is_shipped_beside_weights_alone(tmp_path, monkeypatch, methods):
+    """Numbers without weights need none."""
+    controls = trained_run(tmp_path, "cascade_ef_gan").parents[1] / "controls" / "seed0"
+    write_run(tmp_path, "synthetic_rafd", "controls")
+    (controls / reference.ESTIMATOR).write_bytes(b"weights")
+    monkeypatch.setattr(reference, "load_faces", lambda config: make_faces(people=4))
+    out = tmp_path / "out"
+    ship_reference(tmp_path, preset="smoke", dataset="synthetic_rafd", seed=0, methods=methods, destination=out)
+    assert bool(list(out.rglob(reference.ESTIMATOR))) == bool(methods)
+
+
 def test_photographs_are_never_shipped(tmp_path):
     """A licensed set's test faces must not reach the repository."""
     write_run(tmp_path, "rafd", "cascade_ef_gan")

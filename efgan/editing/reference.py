@@ -163,7 +163,7 @@ def ship_estimator(controls: Path, destination: Path) -> list[Path]:
 def ship_reference(
     root: Path, *, preset: str, dataset: str, seed: int, methods: Sequence[str] = METHODS, destination: Path = REFERENCE
 ) -> list[Path]:
-    """Ships the trained methods of a dataset, its AU estimator, and a gallery of its test faces.
+    """Ships the trained methods of a dataset, its AU estimator beside any, and a gallery of its test faces.
 
     A gallery of larger faces that is already there stays: it belongs to the run that `reference_run` prefers.
 
@@ -184,7 +184,8 @@ def ship_reference(
     if not config.data.synthetic:
         raise UserError(f"{dataset} holds photographs under a licence: only runs on the embedded faces are shipped")
     folders = [ship_run(run, destination) for name, run in sibling_runs(main).items() if name in methods]
-    folders += ship_estimator(main.parents[1] / "controls" / main.name, destination)
+    if folders:
+        folders += ship_estimator(main.parents[1] / "controls" / main.name, destination)
     faces, gallery = load_faces(config.data), destination / GALLERY
     if not gallery.exists() or load_gallery(destination).size <= faces.size:
         save_gallery(choose_gallery(faces, split_faces(faces, config.data)), gallery)
