@@ -12,14 +12,14 @@ from efgan.data.action_units import prototype_aus
 from efgan.data.faces import to_float
 from efgan.errors import UserError
 from efgan.evaluation.protocol import evaluated_rows
-from efgan.exhibits import claim_figures, claims
+from efgan.exhibits import claim_figures, claims, paired_differences
 from efgan.exhibits import runs as runs_module
-from efgan.exhibits.claims import Claim, Comparison
+from efgan.exhibits.paired_differences import Claim, Comparison
 from efgan.exhibits.runs import Runs
 from efgan.models.branch import Edit
 
 
-def comparison(difference: float, low: float, high: float) -> Comparison:
+def measured(difference: float, low: float, high: float) -> Comparison:
     return Comparison(what="x", difference=difference, interval=(low, high), count=9)
 
 
@@ -31,13 +31,13 @@ def comparison(difference: float, low: float, high: float) -> Comparison:
 ])  # fmt: skip
 def test_verdicts_follow_the_intervals(found, verdict):
     """An interval that holds zero decides nothing; where comparisons differ, all are counted."""
-    assert Claim(says="", measured_on="", comparisons=tuple(comparison(*one) for one in found)).verdict == verdict
+    assert Claim(says="", measured_on="", comparisons=tuple(measured(*one) for one in found)).verdict == verdict
 
 
 def test_what_is_measured_beside_a_claim_does_not_decide_it():
     """As the quarters of smaller AU distances."""
     beside = Comparison(what="x", difference=-1, interval=(-2, -0.5), count=9, decides=False)
-    claim = Claim(says="", measured_on="", comparisons=(beside, comparison(1, 0.5, 2)))
+    claim = Claim(says="", measured_on="", comparisons=(beside, measured(1, 0.5, 2)))
     assert claim.verdict == "holds" and claim.table()["decides"].tolist() == [False, True]
 
 
@@ -155,7 +155,7 @@ def test_attention_outside_the_boxes_counts_against(runs: Runs, monkeypatch: pyt
 
 def test_a_gain_at_wide_gaps_alone_is_seen(runs: Runs, monkeypatch: pytest.MonkeyPatch):
     """Cascade edits that are perfect in the widest quarter and EF-GAN's elsewhere gain there and nowhere else."""
-    monkeypatch.setattr(claims, "LEAST_PEOPLE", 4)  # the smallest preset tests no more in a quarter
+    monkeypatch.setattr(paired_differences, "LEAST_PEOPLE", 4)  # the smallest preset tests no more in a quarter
     edits = claims.load_test_edits(runs, limit=64)
     single = edits.edit(runs.run("rafd", "local_focus").editor).image
     gap = (edits.faces.aus[edits.pairs.target] - edits.faces.aus[edits.pairs.source]).norm(dim=1)

@@ -7,7 +7,8 @@ import torch
 from matplotlib.figure import Figure
 
 from efgan.data.faces import to_float
-from efgan.exhibits.claims import Claim, TestEdits
+from efgan.exhibits.claims import TestEdits
+from efgan.exhibits.paired_differences import Claim
 from efgan.exhibits.runs import Runs, plain
 from efgan.grids import COLOURS, image_grid, new_figure, styled
 

@@ -3,7 +3,6 @@
 Which numbers decide a claim is our decision; the paper states them in words (abstract, 3.1, 3.2, 4.3-4.5).
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -15,80 +14,18 @@ from efgan.data.faces import FaceSet, to_uint8
 from efgan.editing.attention import attention_mass
 from efgan.editing.editor import Editor
 from efgan.errors import UserError
-from efgan.evaluation.expression_accuracy import bootstrap_interval
 from efgan.evaluation.features import compute_features
 from efgan.evaluation.image_quality import compute_psnr
 from efgan.evaluation.protocol import Pairs, evaluated_rows, evaluation_pairs, target_aus, thin
+from efgan.exhibits.paired_differences import Claim, Comparison, compare
 from efgan.exhibits.runs import Runs
 from efgan.models.branch import Edit
 from efgan.models.interpolator import Interpolator
 from efgan.provenance import write_atomic
 from efgan.training.run import load_run
 
-LEAST_PEOPLE, LEAST_CLASSIFIERS = 6, 3  # fewer decide nothing; our decision
+LEAST_CLASSIFIERS = 3  # fewer decide nothing; our decision
 QUARTERS = ("smallest", "second", "third", "largest")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """One measured difference: positive = as the paper claims.
-
-    Attributes:
-        what: of what, in words, with the unit.
-        difference: mean over edits, people or real faces.
-        interval: 95 %, people drawn with replacement; None where too few were measured to tell.
-        count: edits, people or real faces.
-        decides: False for what is measured beside the claim.
-    """
-
-    what: str
-    difference: float
-    interval: tuple[float, float] | None
-    count: int
-    decides: bool = True
-
-    @property
-    def verdict(self) -> str:
-        """ "yes", "no", or "not decided" where the interval holds zero, is missing or is no number."""
-        if self.interval is None or not (self.interval[0] > 0 or self.interval[1] < 0):
-            return "not decided"
-        return "yes" if self.difference > 0 else "no"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """What the paper says, and what was measured here. Shows itself in a notebook.
-
-    Attributes:
-        says: the claim.
-        measured_on: faces, split, preset, seed and budgets of the runs compared.
-        comparisons: the measurements.
-    """
-
-    says: str
-    measured_on: str
-    comparisons: tuple[Comparison, ...]
-
-    @property
-    def verdict(self) -> str:
-        """ "holds", "does not hold" or "not decided" if all comparisons that decide say so, else how many say what."""
-        found = Counter(comparison.verdict for comparison in self.comparisons if comparison.decides)
-        if len(found) == 1:
-            return {"yes": "holds", "no": "does not hold"}.get(next(iter(found)), "not decided")
-        return ", ".join(f"{found[said]} {said}" for said in ("yes", "no", "not decided") if found[said])
-
-    def table(self) -> pd.DataFrame:
-        """One row per comparison."""
-        return pd.DataFrame([
-            {"comparison": c.what, "difference": c.difference, "low": c.interval[0] if c.interval else None,
-             "high": c.interval[1] if c.interval else None, "count": c.count, "as claimed": c.verdict,
-             "decides": c.decides}
-            for c in self.comparisons
-        ])  # fmt: skip
-
-    def _repr_html_(self) -> str:
-        table = self.table().round(4).to_html(index=False)
-        return f"<p>{self.says}<br><b>Here: {self.verdict}.</b><br>{self.measured_on}</p>{table}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +65,7 @@ class TestEdits:
 
     def compare(self, what: str, gain: Tensor) -> Comparison:
         """A paired difference, per edit P."""
-        return _compare(what, gain, self.people)
+        return compare(what, gain, self.people)
 
 
 def load_test_edits(runs: Runs, *, limit: int | None = None) -> TestEdits:
@@ -217,11 +154,11 @@ def claim_cascade(runs: Runs, edits: TestEdits, seeds: int = 1) -> Claim:
         measured_on=_measured_on(runs, "local_focus", "cascade_ef_gan", seeds=seeds),
         comparisons=(
             *(
-                _compare(f"PSNR, {quarter} quarter of AU distances, dB", gain[rows], edits.people[rows],
+                compare(f"PSNR, {quarter} quarter of AU distances, dB", gain[rows], edits.people[rows],
                          decides=quarter == QUARTERS[-1])
                 for quarter, rows in zip(QUARTERS, quarters, strict=True)
             ),
-            _compare("gain of the largest less the smallest quarter, dB", steeper, torch.arange(len(steeper))),
+            compare("gain of the largest less the smallest quarter, dB", steeper, torch.arange(len(steeper))),
         ),
     )  # fmt: skip
 
@@ -287,7 +224,7 @@ def claim_generated_images(runs: Runs, seeds: int = 1) -> Claim:
     gain = torch.stack(gains).mean(0)
     faces, split = runs.test_faces("rafd")
     people = faces.identity[evaluated_rows(faces, split.test)]
-    comparison = _compare(f"accuracy R+G - R on real test faces, {classifiers} classifiers each", gain, people)
+    comparison = compare(f"accuracy R+G - R on real test faces, {classifiers} classifiers each", gain, people)
     if classifiers < LEAST_CLASSIFIERS:  # two trainings differ by chance, whoever is tested
         comparison = replace(comparison, interval=None)
     return Claim(says="Images by Cascade EF-GAN improve the training of an expression classifier.",
@@ -302,13 +239,6 @@ def _gain(runs: Runs, ours: str, theirs: str, measure: Callable[[Editor], Tensor
         measure(runs.run("rafd", ours, seed).editor) - measure(runs.run("rafd", theirs, seed).editor)
         for seed in chosen
     ]).mean(0)  # fmt: skip
-
-
-def _compare(what: str, gain: Tensor, people: Tensor, *, decides: bool = True) -> Comparison:
-    """The mean of `gain`, with an interval over `people` if there are enough of them."""
-    enough = len(people.unique()) >= LEAST_PEOPLE
-    return Comparison(what=what, difference=float(gain.mean()), count=len(gain), decides=decides,
-                      interval=bootstrap_interval(gain, people) if enough else None)  # fmt: skip
 
 
 def _measured_on(runs: Runs, *experiments: str, seeds: int = 1) -> str:
