@@ -99,6 +99,7 @@ class LossWeights:
     lambda_chroma: float = 0.0  # squared change of hue by methods with attention, beside λ2; our decision
     lambda_attn: float = 0.1  # λ3, mean attention; GANimation's weight
     lambda_floor: float = 0.0  # what a branch's mean attention lacks of `losses.LEAST_ATTENTION`; our decision
+    lambda_floor_cascade: float = 0.0  # the same of a cascade's branches; our decision
     lambda_interp: float = 1.0  # λ4, Interpolator; our decision
     lambda_tv: float = 1e-4  # total variation of attention, per image; GANimation's paper
     lambda_gp: float = 10.0  # gradient penalty; WGAN-GP
@@ -323,5 +324,5 @@ PRESETS["slim"] = replace(
     joint=replace(_LONG.joint, image_size=128),
     model=replace(_LONG.model, critic_fine_layer=4),
     train=replace(_LONG.train, iterations=3_500, cascade_iterations=700, batch_size=16, critic_warmup=800,
-                  loss=replace(_LONG.train.loss, lambda_tv=1.5e-5)),
+                  loss=replace(_LONG.train.loss, lambda_tv=1.5e-5, lambda_floor_cascade=3.0)),
 )  # fmt: skip

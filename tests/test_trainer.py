@@ -276,6 +276,13 @@ def test_error_of_the_change_forgives_what_the_critic_misreads(build, experiment
     assert terms[False] != pytest.approx(terms[True].item(), rel=0.01)
 
 
+def test_cascades_have_a_floor_of_their_own():
+    """And single stages keep theirs."""
+    weights = LossWeights(lambda_floor=3.0, lambda_floor_cascade=0.5)
+    found = {name: build_objective(name, weights, 8).weights.lambda_floor for name in METHODS}
+    assert found == {name: 0.5 if name == "cascade_ef_gan" else 3.0 for name in METHODS}
+
+
 def test_no_branch_may_close(build, monkeypatch):
     """The floor of attention enters the generator's loss with its weight."""
     monkeypatch.setattr("efgan.training.losses.LEAST_ATTENTION", 1.0)

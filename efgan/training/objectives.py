@@ -161,7 +161,8 @@ def build_objective(experiment: str, weights: LossWeights, num_classes: int) -> 
     A cascade, which starts from a trained run, has the weights of its fine-tuning.
     """
     if EXPERIMENTS[experiment].initialised_from is not None:
-        weights = replace(weights, lambda_cont=weights.lambda_cont_cascade, lambda_sens=weights.lambda_sens_final)
+        weights = replace(weights, lambda_cont=weights.lambda_cont_cascade, lambda_sens=weights.lambda_sens_final,
+                          lambda_floor=weights.lambda_floor_cascade)  # fmt: skip
     return Objective(
         weights=weights,
         num_classes=num_classes if experiment == "stargan" else None,
