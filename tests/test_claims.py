@@ -10,6 +10,7 @@ from fake_results import trained_run, write_run
 
 from efgan.data.action_units import prototype_aus
 from efgan.data.faces import to_float
+from efgan.editing.editor import Editor
 from efgan.errors import UserError
 from efgan.evaluation.protocol import evaluated_rows
 from efgan.exhibits import claim_figures, claims, paired_differences
@@ -121,6 +122,10 @@ def test_the_gain_over_several_seeds_names_them(runs: Runs):
     claim = claims.claim_generated_images(runs, seeds=2)
     assert claim.comparisons[0].difference == 0.5
     assert "6 classifiers" in claim.comparisons[0].what and "seeds 0, 1." in claim.measured_on
+    runs_of_seed_1 = Runs(runs.root, "synthetic", "smoke", seed=1)
+    write_hits(runs_of_seed_1, right, right + 1, classifiers=3, seed=1)
+    claim = claims.claim_generated_images(runs_of_seed_1)
+    assert claim.comparisons[0].difference == 1 and "seed 1." in claim.measured_on
 
 
 def test_runs_evaluated_before_say_what_to_do(runs: Runs):
@@ -196,6 +201,26 @@ def test_a_face_that_no_stage_edits_is_not_the_nearest_to_itself(runs: Runs, mon
     assert all(c.difference == 0 and "straight line: 0 away" not in c.what for c in faces)
 
 
+def test_the_interpolator_is_judged_over_trainings(runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Intermediate AUs on a real face's are worth what the straight line lacks, in the mean over the seeds."""
+    trained_run(tmp_path, "cascade_ef_gan", seed=1)
+    edits = claims.load_test_edits(runs, limit=16)
+    faces, split = runs.test_faces("rafd")
+    real = faces.aus[evaluated_rows(faces, split.train)][0]
+    stages = [Edit(image=to_float(edits.faces.images[edits.pairs.source]))] * 3
+
+    def edit(self, editor: Editor | int) -> Edit:
+        """The Interpolator's stages have a real face's AUs; the straight line's are off by as much as said."""
+        off = editor if isinstance(editor, int) else 0
+        return Edit(image=stages[-1].image, stages=stages, stage_aus=(real + off / 17**0.5).expand(16, 3, -1))
+
+    monkeypatch.setattr(claims, "linear_twin", lambda editor: {0: 100, 1: 300}[editor.config.seed])
+    monkeypatch.setattr(claims.TestEdits, "edit", edit)
+    claim = claims.claim_interpolator(runs, edits, seeds=2)
+    by_aus = [c.difference for c in claim.comparisons if c.what.startswith("AUs")]
+    assert by_aus == pytest.approx([200, 200], abs=5) and "seeds 0, 1." in claim.measured_on
+
+
 def test_the_linear_twin_takes_the_straight_line(runs: Runs):
     """Same stages, intermediate AUs by linear interpolation."""
     editor = runs.run("rafd", "cascade_ef_gan").editor
@@ -207,6 +232,15 @@ def test_the_linear_twin_takes_the_straight_line(runs: Runs):
     for k in range(n):
         torch.testing.assert_close(straight[:, k], torch.lerp(source, target, (k + 1) / n))
     assert not torch.allclose(edits.edit(editor).stage_aus, straight)
+
+
+def test_what_does_not_decide_has_an_open_dot():
+    """And the axis says so."""
+    beside = Comparison(what="x", difference=-1, interval=(-2, -0.5), count=9, decides=False)
+    (axes,) = claim_figures.claim_figure(Claim(says="", measured_on="", comparisons=(beside, measured(1, 0.5, 2)))).axes
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    assert [dot.get_markerfacecolor() for dot in dots] == ["white", dots[1].get_color()]
+    assert "open dot" in axes.get_xlabel()
 
 
 def test_the_widest_changes_are_shown_one_per_person(runs: Runs, monkeypatch: pytest.MonkeyPatch):

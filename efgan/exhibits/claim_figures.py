@@ -14,7 +14,7 @@ from efgan.grids import COLOURS, image_grid, new_figure, styled
 
 
 def claim_figure(claim: Claim) -> Figure:
-    """Each comparison with its interval, against zero."""
+    """Each comparison with its interval, against zero; an open dot where it does not decide the claim."""
     with styled():
         height = 1.0 + 0.42 * len(claim.comparisons)
         figure = new_figure(8.0, height)
@@ -23,11 +23,13 @@ def claim_figure(claim: Claim) -> Figure:
             colour = {"yes": COLOURS[2], "no": COLOURS[3]}.get(comparison.verdict, "#777777")
             low, high = comparison.interval or (comparison.difference, comparison.difference)
             axes.plot([low, high], [row, row], color=colour, lw=2.5)
-            axes.plot(comparison.difference, row, "o", color=colour, ms=6)
+            axes.plot(comparison.difference, row, "o", color=colour, ms=6, mew=2,
+                      mfc=colour if comparison.decides else "white")  # fmt: skip
         axes.axvline(0, color="#333333", lw=0.8)
         axes.set_yticks(range(len(claim.comparisons)), [textwrap.fill(c.what, 44) for c in claim.comparisons])
         axes.set_ylim(len(claim.comparisons) - 0.5, -0.5)
-        axes.set_xlabel("difference (right of zero: as the paper claims; bar: 95 % interval)")
+        beside = "" if all(c.decides for c in claim.comparisons) else "; open dot: does not decide"
+        axes.set_xlabel(f"difference (right of zero: as the paper claims; bar: 95 % interval{beside})")
         axes.set_title(f"Here: {claim.verdict}", loc="left")
     figure.set_label(f"{claim.says} {claim.measured_on}")
     return figure

@@ -3,7 +3,7 @@
 Which numbers decide a claim is our decision; the paper states them in words (abstract, 3.1, 3.2, 4.3-4.5).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -170,42 +170,47 @@ def linear_twin(editor: Editor) -> Editor:
     return Editor(run, editor.folder, editor.device)
 
 
-def claim_interpolator(runs: Runs, edits: TestEdits) -> Claim:
+def claim_interpolator(runs: Runs, edits: TestEdits, seeds: int = 1) -> Claim:
     """The Interpolator's intermediate AUs are more natural than linear ones, and so are the faces made with them.
 
     Distance to the nearest AUs of a real training face, and of each intermediate face to the nearest real test face
     in the features of the Fréchet distance; but not to the faces of the same person in the same light, among which is
-    the source: a face that no stage had edited would be the nearest of all.
+    the source: a face that no stage had edited would be the nearest of all. Averaged over the runs of so many seeds.
 
     Source: paper 3.2 and 4.5.
     """
-    run = runs.run("rafd", "cascade_ef_gan")
-    extractor = run.config.evaluation.extractor
-    editors = {"Interpolator": run.editor, "straight line": linear_twin(run.editor)}
+    extractor = runs.run("rafd", "cascade_ef_gan").config.evaluation.extractor
     faces, split = runs.test_faces("rafd")
     natural = faces.aus[evaluated_rows(faces, split.train)]
     gallery = evaluated_rows(faces, split.test)
     real = compute_features(faces.images[gallery], extractor, description="real faces")
     own = torch.stack([values[edits.pairs.source, None] == values[gallery]
                        for values in (faces.identity, faces.variant)]).all(0)  # fmt: skip
-    found: dict[str, list[tuple[Tensor, Tensor]]] = {}
-    for name, editor in editors.items():
+
+    def away(editor: Editor) -> Tensor:
+        """How far the AUs and the faces of each stage but the last are from real ones, (K-1)×2×P."""
         edit = edits.edit(editor)
         assert edit.stage_aus is not None
-        found[name] = []
+        distances = []
         for k, stage in enumerate(edit.stages[:-1]):
-            features = compute_features(to_uint8(stage.image), extractor, description=f"{name}, stage {k + 1}")
-            to_faces = torch.cdist(features, real).masked_fill(own, torch.inf)
-            found[name].append((torch.cdist(edit.stage_aus[:, k], natural).amin(1), to_faces.amin(1)))
-    comparisons = []
-    for k, (ours, line) in enumerate(zip(found["Interpolator"], found["straight line"], strict=True), start=1):
-        for i, what in enumerate(("AUs", f"faces ({extractor} features)")):
-            comparisons.append(edits.compare(
-                f"{what} of stage {k}, nearer to real ones by (straight line: {line[i].mean():.3g} away)",
-                line[i] - ours[i],
-            ))  # fmt: skip
+            features = compute_features(to_uint8(stage.image), extractor, description=f"faces of stage {k + 1}")
+            to_faces = torch.cdist(features, real).masked_fill(own, torch.inf).amin(1)
+            distances.append(torch.stack([torch.cdist(edit.stage_aus[:, k], natural).amin(1), to_faces]))
+        return torch.stack(distances)
+
+    editors = [runs.run("rafd", "cascade_ef_gan", seed).editor for seed in _trainings(runs, seeds)]
+    ours = torch.stack([away(editor) for editor in editors]).mean(0)
+    line = torch.stack([away(linear_twin(editor)) for editor in editors]).mean(0)
+    comparisons = tuple(
+        edits.compare(
+            f"{what} of stage {k}, nearer to real ones by (straight line: {line[k - 1, i].mean():.3g} away)",
+            line[k - 1, i] - ours[k - 1, i],
+        )
+        for k in range(1, len(ours) + 1)
+        for i, what in enumerate(("AUs", f"faces ({extractor} features)"))
+    )
     return Claim(says="The Interpolator's intermediate expressions are more natural than linear ones.",
-                 measured_on=_measured_on(runs, "cascade_ef_gan"), comparisons=tuple(comparisons))  # fmt: skip
+                 measured_on=_measured_on(runs, "cascade_ef_gan", seeds=seeds), comparisons=comparisons)  # fmt: skip
 
 
 def claim_generated_images(runs: Runs, seeds: int = 1) -> Claim:
@@ -214,7 +219,7 @@ def claim_generated_images(runs: Runs, seeds: int = 1) -> Claim:
     Source: paper 4.3, Table 1.
     """
     gains, classifiers = [], 0
-    for seed in range(seeds):
+    for seed in _trainings(runs, seeds):
         edits, real = (runs.run("rafd", name, seed).metrics for name in ("cascade_ef_gan", "controls"))
         if "accuracy_RG_per_face" not in edits or "accuracy_R_per_face" not in real:
             raise UserError("these runs were evaluated by an older version: run `efgan evaluate` on controls and "
@@ -232,12 +237,16 @@ def claim_generated_images(runs: Runs, seeds: int = 1) -> Claim:
                  comparisons=(comparison,))  # fmt: skip
 
 
+def _trainings(runs: Runs, seeds: int) -> Sequence[int]:
+    """The seeds that are averaged: the first so many, or of one training that of `runs`."""
+    return range(seeds) if seeds > 1 else [runs.seed]
+
+
 def _gain(runs: Runs, ours: str, theirs: str, measure: Callable[[Editor], Tensor], seeds: int) -> Tensor:
     """What `measure` finds more of one experiment than of another, averaged over trainings with so many seeds."""
-    chosen = [runs.seed] if seeds == 1 else range(seeds)
     return torch.stack([
         measure(runs.run("rafd", ours, seed).editor) - measure(runs.run("rafd", theirs, seed).editor)
-        for seed in chosen
+        for seed in _trainings(runs, seeds)
     ]).mean(0)  # fmt: skip
 
 
