@@ -177,6 +177,13 @@ def test_a_cascade_refuses_a_start_on_other_faces(train, monkeypatch):
         train("cascade_ef_gan")
 
 
+def test_a_cascade_refuses_a_start_without_a_record(train):
+    """Nobody knows which faces it has seen."""
+    (train("local_focus") / "manifest.json").unlink()
+    with pytest.raises(UserError, match=r"no manifest.json.*efgan train .*local_focus"):
+        train("cascade_ef_gan")
+
+
 def test_a_run_that_died_after_its_weights_ends_properly(train, monkeypatch):
     """Killed before its manifest said so, it goes on from its last checkpoint, to the same weights."""
     with monkeypatch.context() as patched:

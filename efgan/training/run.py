@@ -228,10 +228,10 @@ def _set_aside_other_work(folder: Path, config: RunConfig, origin: dict[str, Any
 def _require_same_faces(start: Path, config: RunConfig, origin: dict[str, Any]) -> None:
     """Nothing for a single stage that was trained on a cascade's own faces and split: it knows no test face."""
     record = _record(start)
-    if any(record[name] != origin[name] for name in ("data_hash", "split_hash")):
+    if any(record.get(name) != origin[name] for name in ("data_hash", "split_hash")):
         single = replace(config, experiment=read_config(start).experiment)
-        raise UserError(f"{config.experiment} starts from {start}, which was trained on other faces or another split: "
-                        f"run `{train_command(single)}` first")  # fmt: skip
+        raise UserError(f"{config.experiment} starts from {start}, which was trained on other faces or another split "
+                        f"or has no manifest.json: run `{train_command(single)}` first")  # fmt: skip
 
 
 def _initial_weights(root: Path | str, config: RunConfig) -> list[Path]:
