@@ -1,4 +1,4 @@
-# The batch as a graph: data → train → evaluate → exhibits → report. `efgan reproduce` calls it with its settings;
+# The batch as a graph: data → train → evaluate → exhibits and claims → report. `efgan reproduce` calls it with its settings;
 # every job is one notebook, run by `efgan run-notebook`. Paths are relative to the folder that holds results/.
 #
 # A training's output here is its executed notebook, not its weights: Snakemake deletes the outputs of a job that
@@ -236,8 +236,28 @@ rule table:
         RUN_JOB
 
 
+rule claims:
+    input:
+        runs=needed_runs("table_3", "metrics.json"),  # the ablation, whose methods the claims compare
+        notebook=notebook("reference_claims"),
+        code=code("exhibits"),
+    output:
+        csv=f"{BASE}/claims.csv",
+        notebook=f"{BASE}/notebooks/reference_claims.ipynb",
+    params:
+        line=command("reference_claims", "judge claims", family=FAMILY, seeds=len(SEEDS)),
+    priority: 50  # the longest of the exhibits
+    threads: THREADS
+    resources:
+        runtime=60,
+        mem_mb=8000,
+    shell:
+        RUN_JOB
+
+
 rule report:
     input:
+        claims=f"{BASE}/claims.csv",
         figures=expand(f"figures/{FAMILY}/{PRESET}/{{exhibit}}.png", exhibit=FIGURES),
         tables=expand(f"{BASE}/tables/{{exhibit}}.csv", exhibit=TABLES),
         runs=[run_of(d, e, s, "metrics.json") for d in BY_ROLE.values() for e in runs(d) for s in SEEDS],

@@ -123,7 +123,7 @@ def reproduce(batch: Batch, *, redraw: bool = False) -> Path:
         log, previous = batch.folder / "reproduce.log", batch.folder / "reproduce.previous.log"
         if log.exists():
             log.replace(previous)
-        extra = ["--forcerun", "figure", "table", "report"] if redraw else []
+        extra = ["--forcerun", "figure", "table", "claims", "report"] if redraw else []
         with log.open("w", encoding="utf-8") as file, _snakemake(batch.command(*extra), batch, file) as process:
             monitor = Monitor(log=log, jobs=batch.folder / JOBS, preset=batch.preset)
             while process.poll() is None:

@@ -76,7 +76,7 @@ def _batch_options(function: Any) -> Any:
 @_batch_options
 @click.pass_context
 def reproduce(ctx: click.Context, **options: Any) -> None:
-    """Train all methods, evaluate them, make all tables, figures and the report.
+    """Train all methods, evaluate them, make all tables and figures, judge the claims, write the report.
 
     What is done is not done again; an interrupted run goes on where it stopped.
     """
@@ -87,7 +87,7 @@ def reproduce(ctx: click.Context, **options: Any) -> None:
 @_batch_options
 @click.pass_context
 def render(ctx: click.Context, **options: Any) -> None:
-    """Draw all tables, figures and the report again (and first make what is missing)."""
+    """Make all tables, figures, claims and the report again (and first make what is missing)."""
     _run_batch(ctx, redraw=True, **options)
 
 

@@ -2,9 +2,8 @@
 the methods, a gallery of test faces, numbers and manifests of all runs, tables and small figures. What is shipped of
 other presets stays.
 
-Run it after `make reproduce`, and after the claims were judged, from the folder that holds results/::
+Run it after `make reproduce`, from the folder that holds results/::
 
-    efgan run-notebook reference_claims -p preset mini -p root .
     python scripts/ship_reference.py --preset mini --root .
 
 What a user opens with `load_editor()` and in `notebooks/edit_interactively.ipynb` is its result.

@@ -16,15 +16,21 @@ from efgan.exhibits.runs import Runs
 from efgan.experiments import EXPERIMENTS
 from efgan.paper import EXHIBITS
 
+CLAIMS = """comparison,difference,low,high,count,as claimed,decides,claim,verdict,measured_on
+"PSNR, largest quarter",0.12345,0.1,0.2,9,yes,True,cascade,holds,x
+R+G - R,-0.5,,,9,not decided,True,generated images,not decided,x
+"""
 
-def make_root(tmp_path: Path, family: str = "synthetic") -> Path:
-    write_results(tmp_path, family=family)
+
+def make_root(tmp_path: Path, family: str = "synthetic", seeds: int = 1) -> Path:
+    write_results(tmp_path, family=family, seeds=seeds)
     folder = Runs(tmp_path, family, "smoke").figures_folder
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in (n for n in EXHIBITS if n.startswith("figure")):
         note = PngImagePlugin.PngInfo()
         note.add_text("Description", f"caption of {name}")
         Image.new("RGB", (20, 10), "red").save(folder / f"{name}.png", pnginfo=note)
+    (tmp_path / "results" / family / "smoke" / "claims.csv").write_text(CLAIMS)
     return tmp_path
 
 
@@ -51,6 +57,13 @@ def test_page_holds_everything_and_needs_nothing(written: Path) -> None:
     assert "89.38" in page and "70.00" in page and "Paper (RaFD)" in page
 
 
+def test_claims_are_answered_on_the_page(written: Path) -> None:
+    """Each with its verdict, differences and intervals, where there are any."""
+    page = written.read_text(encoding="utf-8")
+    assert "cascade: holds" in page and ">0.123<" in page and "0.100 to 0.200" in page
+    assert "generated images: not decided" in page and ">-0.500</td><td>–<" in page
+
+
 def test_page_says_that_the_faces_are_synthetic(written: Path) -> None:
     """Before any number."""
     page = written.read_text(encoding="utf-8")
@@ -74,23 +87,23 @@ def test_links_lead_to_records_that_exist(written: Path) -> None:
 def test_all_seeds_that_the_tables_average_are_recorded(tmp_path: Path) -> None:
     """Links to every run's manifest, its time in the sum."""
     minutes = r"([0-9.,]+) minutes of training and evaluation"
-    root = make_root(tmp_path)
-    once = write_report(root, "synthetic", "smoke").read_text(encoding="utf-8")
+    once = write_report(make_root(tmp_path), "synthetic", "smoke").read_text(encoding="utf-8")
     shutil.rmtree(tmp_path / "results")
-    write_results(tmp_path, seeds=2)
-    page = write_report(root, "synthetic", "smoke", seeds=2).read_text(encoding="utf-8")
+    page = write_report(make_root(tmp_path, seeds=2), "synthetic", "smoke", seeds=2).read_text(encoding="utf-8")
     assert len(set(re.findall(r'href="([^"#]*manifest\.json)"', page))) == 2 * 12
     assert "StarGAN, seed 1" in page
     first, both = (float(re.search(minutes, text)[1]) for text in (once, page))
     assert both == pytest.approx(2 * first, abs=0.2)
 
 
-def test_a_missing_figure_names_its_notebook(root: Path) -> None:
-    """What is missing, and what to do."""
-    (root / "figures/synthetic/smoke/figure_5.png").unlink()
-    with pytest.raises(
-        UserError, match=r"figure_5\.png is missing: make it with `efgan run-notebook figure_5_comparison`"
-    ):
+@pytest.mark.parametrize(("file", "notebook"), [
+    ("figures/synthetic/smoke/figure_5.png", "figure_5_comparison"),
+    ("results/synthetic/smoke/claims.csv", "reference_claims"),
+])  # fmt: skip
+def test_what_is_missing_names_its_notebook(root: Path, file: str, notebook: str) -> None:
+    """And what to do."""
+    (root / file).unlink()
+    with pytest.raises(UserError, match=rf"{Path(file).name} is missing: make it with `efgan run-notebook {notebook}`"):
         write_report(root, "synthetic", "smoke")
     assert not (root / "results/synthetic/smoke/report.html").exists()
 

@@ -16,7 +16,6 @@ from efgan.errors import UserError
 from efgan.experiments import EXPERIMENTS, datasets_of, role_of, run_folder
 from efgan.monitor import Monitor, bar, duration, job_line
 from efgan.paper import EXHIBITS
-from efgan.runner import run_notebook
 
 PROFILE = SNAKEFILE.parent / "workflow" / "profiles" / "slurm"
 RUNS = [
@@ -35,14 +34,14 @@ def planned(text: str) -> Counter[str]:
 
 
 def test_a_dry_run_lists_every_job_of_the_paper(tmp_path):
-    """Two sets, every experiment in its roles, one evaluation each, every figure and table, one report."""
+    """Two sets, every experiment in its roles, one evaluation each, every figure and table, the claims, one report."""
     jobs = planned(dry_run(Batch(root=tmp_path, preset="smoke")))
     trained = [e for _, e in RUNS if e.trains]
     assert jobs["data"] == jobs["controls"] == 2
     assert jobs["train_start"] + jobs["train_cascade"] + jobs["train_single"] == jobs["evaluate"] == len(trained)
     assert jobs["train_cascade"] == sum(e.cascaded for e in trained)
     assert jobs["figure"] + jobs["table"] == len(EXHIBITS)
-    assert jobs["report"] == 1
+    assert jobs["claims"] == jobs["report"] == 1
 
 
 @pytest.mark.slow
@@ -51,7 +50,7 @@ def test_more_seeds_add_runs_but_no_exhibits(tmp_path):
     one, three = (planned(dry_run(Batch(root=tmp_path, preset="smoke", seeds=n))) for n in (1, 3))
     for rule in ("train_start", "train_cascade", "train_single", "controls", "evaluate"):
         assert three[rule] == 3 * one[rule]
-    for rule in ("data", "figure", "table", "report"):
+    for rule in ("data", "figure", "table", "claims", "report"):
         assert three[rule] == one[rule]
 
 
@@ -70,7 +69,7 @@ def test_real_data_has_the_same_jobs_and_affectnet_is_checked_too(tmp_path):
 def test_the_whole_batch_on_photographs(tmp_path, monkeypatch):
     """Trees in RaFD's, CFEED's and AffectNet's own form, with OpenFace CSVs, to a finished report by one call.
 
-    Nothing is left to do afterwards. Nothing is called synthetic. The claims can be judged on it.
+    Nothing is left to do afterwards. Nothing is called synthetic. The claims are judged on it.
     """
     write_rafd(tmp_path / "faces" / "rafd")
     write_cfeed(tmp_path / "faces" / "cfeed")
@@ -87,10 +86,9 @@ def test_the_whole_batch_on_photographs(tmp_path, monkeypatch):
     table = (batch.folder / "tables" / "table_1.csv").read_text()
     assert "rafd,image,Cascade EF-GAN" in table and "cfeed,image,StarGAN" in table
     figures = tmp_path / "figures" / "real" / "smoke"
-    assert {path.stem for path in figures.glob("*.png")} == {n for n, e in EXHIBITS.items() if e.kind == "figure"}
+    assert {path.stem for path in figures.glob("figure*.png")} == {n for n, e in EXHIBITS.items() if e.kind == "figure"}
     assert planned(dry_run(batch)) == Counter()
-    parameters = {"root": str(tmp_path), "family": "real", "preset": "smoke", "limit": 24}
-    claims = nbformat.read(run_notebook("reference_claims", parameters, tmp_path / "claims.ipynb"), as_version=4)
+    claims = nbformat.read(batch.folder / "notebooks" / "reference_claims.ipynb", as_version=4)
     outputs = [output for cell in claims.cells for output in cell.get("outputs", [])]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 7, "each claim with its pictures"
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -56,6 +57,7 @@ def write_report(root: Path | str, family: str, preset: str, *, seed: int = 0, s
         tables=[(e, build_table(e.name, runs, seeds), _sources(runs, e, numbers))
                 for e in exhibits if e.kind == "table"],
         figures=[(e, *_figure(runs, e), _sources(runs, e, [seed])) for e in exhibits if e.kind == "figure"],
+        claims=_claims(runs),
         curves=[(name, _embed(draw_training_curves([r for r in trained if r.dataset == name]))) for name in datasets],
         confusions=[(runs.dataset(role), _embed(_draw_confusions(runs, all_runs, role))) for role in roles],
         extras=_extras(all_runs), errors=_au_errors(all_runs), au_names=AU_DESCRIPTIONS,
@@ -128,6 +130,15 @@ def _figure(runs: Runs, exhibit: Exhibit) -> tuple[str, str]:
                         f"`{reproduce_command(runs.family, runs.preset)}`")  # fmt: skip
     with Image.open(path) as picture:
         return _encoded(picture), str(picture.info.get("Description", exhibit.title))
+
+
+def _claims(runs: Runs) -> list[dict[str, Any]]:
+    """Rows of claims.csv: what was compared, and what it says of which claim."""
+    path = runs.results_folder / "claims.csv"
+    if not path.is_file():
+        raise UserError(f"{path} is missing: make it with `efgan run-notebook reference_claims`, or everything with "
+                        f"`{reproduce_command(runs.family, runs.preset)}`")  # fmt: skip
+    return [{str(key): value for key, value in row.items()} for row in pd.read_csv(path).to_dict("records")]
 
 
 def _embed(figure: Figure) -> tuple[str, str]:

@@ -65,7 +65,7 @@ def ship_results(root: Path, *, preset: str, destination: Path, figures: Path, w
 
 
 def _require_claims_of_these_runs(batch: Path) -> None:
-    """Nothing for claims that were judged after the last evaluation, or for none: no rule of the batch makes them."""
+    """Nothing for claims that were judged after the last evaluation, or for none."""
     if not (batch / "claims.csv").exists():
         return
     record = batch / "notebooks" / "reference_claims.manifest.json"
