@@ -93,7 +93,9 @@ def executed_notebook(path, root):
     picture = io.BytesIO()
     Image.fromarray(np.zeros((30, NOTEBOOK_WIDTH + 100, 3), np.uint8)).save(picture, "PNG")
     drawn = nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(picture.getvalue()).decode()})
-    said = nbformat.v4.new_output("stream", text=f"{root}/results/x\n")
+    said = nbformat.v4.new_output(
+        "stream", text=f"{root}/results/x\n/home/somebody/src/efgan/training/trainer.py:237: UserWarning: y\n"
+    )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=[drawn, said])])
     notebook.metadata["papermill"] = {"input_path": f"{root}/notebooks/a.ipynb", "parameters": {"seed": 0}}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +113,7 @@ def test_executed_notebooks_are_shipped_light(batch):
     assert shipped == [batch / "ref/synthetic/smoke/synthetic_rafd/stargan/seed0/train.ipynb"]
     text = shipped[0].read_text()
     assert str(batch) not in text and "./results/x" in text
+    assert "somebody" not in text and "efgan/training/trainer.py:237: UserWarning: y" in text
     notebook = nbformat.read(shipped[0], as_version=4)
     nbformat.validate(notebook)
     assert notebook.metadata["papermill"] == {"parameters": {"seed": 0}}

@@ -6,6 +6,7 @@ And the README's block about them.
 import base64
 import io
 import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -23,6 +24,7 @@ BEGIN, END = "<!-- results of {preset}: written by scripts/ship_reference.py -->
 FIGURE_WIDTH = 1400  # pixels
 NOTEBOOK_WIDTH = 800  # pixels of a picture in an executed notebook
 _NOTEBOOKS = ("*/dataset.ipynb", "*/*/seed*/train.ipynb", "*/*/seed*/notebook.ipynb", "notebooks/[!.]*.ipynb")
+_CODE = re.compile(r"/[\w./+-]*/((?:efgan|site-packages)/[\w./]+\.py:)")  # the path in a Python warning
 
 
 def ship_results(root: Path, *, preset: str, destination: Path, figures: Path, whole: bool = True) -> list[Path]:
@@ -91,7 +93,8 @@ def light_notebook(path: Path, root: Path) -> str:
         if "image/png" in data:
             picture = io.BytesIO(base64.b64decode(data.pop("image/png")))
             data["image/jpeg"] = base64.b64encode(_jpeg(picture, NOTEBOOK_WIDTH)).decode()
-    return str(nbformat.writes(notebook)).replace(str(root.resolve()), ".") + "\n"
+    text = str(nbformat.writes(notebook)).replace(str(root.resolve()), ".")
+    return _CODE.sub(r"\1", text) + "\n"
 
 
 def results_block(place: Path, figures: str, root: Path) -> str:
