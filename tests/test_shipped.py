@@ -94,7 +94,7 @@ def executed_notebook(path, root):
     Image.fromarray(np.zeros((30, NOTEBOOK_WIDTH + 100, 3), np.uint8)).save(picture, "PNG")
     drawn = nbformat.v4.new_output("display_data", {"image/png": base64.b64encode(picture.getvalue()).decode()})
     said = nbformat.v4.new_output(
-        "stream", text=f"{root}/results/x\n/home/somebody/src/efgan/training/trainer.py:237: UserWarning: y\n"
+        "stream", text=f"{root}/results/x\n/srv/somebody/efgan/training/trainer.py:237: UserWarning: y\n"
     )
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("1", outputs=[drawn, said])])
     notebook.metadata["papermill"] = {"input_path": f"{root}/notebooks/a.ipynb", "parameters": {"seed": 0}}
