@@ -16,9 +16,9 @@ from efgan.grids import COLOURS, image_grid, new_figure, styled
 def claim_figure(claim: Claim) -> Figure:
     """Each comparison with its interval, against zero; an open dot where it does not decide the claim."""
     with styled():
-        height = 1.0 + 0.42 * len(claim.comparisons)
+        height = 1.2 + 0.42 * len(claim.comparisons)
         figure = new_figure(8.0, height)
-        axes = figure.add_axes((0.44, 0.5 / height, 0.53, 1 - 1.0 / height))
+        axes = figure.add_axes((0.44, 0.7 / height, 0.53, 1 - 1.2 / height))
         for row, comparison in enumerate(claim.comparisons):
             colour = {"yes": COLOURS[2], "no": COLOURS[3]}.get(comparison.verdict, "#777777")
             low, high = comparison.interval or (comparison.difference, comparison.difference)
@@ -28,8 +28,8 @@ def claim_figure(claim: Claim) -> Figure:
         axes.axvline(0, color="#333333", lw=0.8)
         axes.set_yticks(range(len(claim.comparisons)), [textwrap.fill(c.what, 44) for c in claim.comparisons])
         axes.set_ylim(len(claim.comparisons) - 0.5, -0.5)
-        beside = "" if all(c.decides for c in claim.comparisons) else "; open dot: does not decide"
-        axes.set_xlabel(f"difference (right of zero: as the paper claims; bar: 95 % interval{beside})")
+        beside = "" if all(c.decides for c in claim.comparisons) else "\nopen dot: does not decide the claim"
+        axes.set_xlabel(f"difference (right of zero: as the paper claims; bar: 95 % interval){beside}")
         axes.set_title(f"Here: {claim.verdict}", loc="left")
     figure.set_label(f"{claim.says} {claim.measured_on}")
     return figure
