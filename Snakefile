@@ -1,5 +1,5 @@
-# The batch as a graph: data → train → evaluate → exhibits and claims → report. `efgan reproduce` calls it with its settings;
-# every job is one notebook, run by `efgan run-notebook`. Paths are relative to the folder that holds results/.
+# The batch as a graph: data → train → evaluate → exhibits and claims → report. `efgan reproduce` calls it with its
+# settings; every job is one notebook, run by `efgan run-notebook`. Paths are relative to the folder that holds results/.
 #
 # A training's output here is its executed notebook, not its weights: Snakemake deletes the outputs of a job that
 # is to be run again, and weights, history and checkpoint must survive that, so that training goes on.
