@@ -236,7 +236,7 @@ rule table:
         RUN_JOB
 
 
-rule claims:
+use rule table as claims with:
     input:
         runs=needed_runs("table_3", "metrics.json"),  # the ablation, whose methods the claims compare
         notebook=notebook("reference_claims"),
@@ -247,12 +247,6 @@ rule claims:
     params:
         line=command("reference_claims", "judge claims", family=FAMILY, seeds=len(SEEDS)),
     priority: 50  # the longest of the exhibits
-    threads: THREADS
-    resources:
-        runtime=60,
-        mem_mb=8000,
-    shell:
-        RUN_JOB
 
 
 rule report:

@@ -125,9 +125,7 @@ def _link(runs: Runs, run: Run, name: str) -> str:
 def _figure(runs: Runs, exhibit: Exhibit) -> tuple[str, str]:
     """A finished figure as an embedded picture, and its caption."""
     path = runs.figures_folder / f"{exhibit.name}.png"
-    if not path.is_file():
-        raise UserError(f"{path} is missing: make it with `efgan run-notebook {exhibit.notebook}`, or everything with "
-                        f"`{reproduce_command(runs.family, runs.preset)}`")  # fmt: skip
+    _require(path, exhibit.notebook, runs)
     with Image.open(path) as picture:
         return _encoded(picture), str(picture.info.get("Description", exhibit.title))
 
@@ -135,10 +133,15 @@ def _figure(runs: Runs, exhibit: Exhibit) -> tuple[str, str]:
 def _claims(runs: Runs) -> list[dict[str, Any]]:
     """Rows of claims.csv: what was compared, and what it says of which claim."""
     path = runs.results_folder / "claims.csv"
-    if not path.is_file():
-        raise UserError(f"{path} is missing: make it with `efgan run-notebook reference_claims`, or everything with "
-                        f"`{reproduce_command(runs.family, runs.preset)}`")  # fmt: skip
+    _require(path, "reference_claims", runs)
     return [{str(key): value for key, value in row.items()} for row in pd.read_csv(path).to_dict("records")]
+
+
+def _require(path: Path, notebook: str, runs: Runs) -> None:
+    """Nothing for a file that is there; else how to make it."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing: make it with `efgan run-notebook {notebook}`, or everything with "
+                        f"`{reproduce_command(runs.family, runs.preset)}`")  # fmt: skip
 
 
 def _embed(figure: Figure) -> tuple[str, str]:
