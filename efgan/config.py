@@ -106,6 +106,7 @@ class LossWeights:
     lambda_sens: float = 0.0  # label sensitivity of the critic, relative to its label error's weight; our decision
     lambda_sens_final: float = 0.0  # what it falls to over the second half of a run, and in cascades; our decision
     cond_on_change: bool = False  # λ1's error is that of the change of AUs, as the critic sees it; our decision
+    cond_unit_cascade: float = 0.0  # see `losses.weigh_requests`, for cascades; 0 = all requests alike; our decision
     lambda_sem: float = 10.0  # semantic term of the Interpolator; our decision
 
     def __post_init__(self) -> None:
@@ -308,8 +309,8 @@ PRESETS: dict[str, Preset] = {
         joint=DataConfig(image_size=64, random_aus=8),
         model=replace(_SMALL_MODEL, critic_fine_layer=3),
         train=replace(_SMALL_TRAIN, iterations=1_800, cascade_iterations=360, interpolator_iterations=5_000,
-                      loss=replace(_SMALL_TRAIN.loss, lambda_cond=14.0, lambda_chroma=30.0,
-                                   lambda_floor_cascade=0.0),
+                      loss=replace(_SMALL_TRAIN.loss, lambda_cond=14.0, lambda_chroma=30.0, lambda_floor_cascade=0.0,
+                                   cond_unit_cascade=0.028),
                       optim=replace(_SMALL_TRAIN.optim, ema=0.995)),
         evaluation=replace(_SMALL_EVAL, classifier_seeds=3, max_pairs=None),
     ),
@@ -318,13 +319,12 @@ PRESETS: dict[str, Preset] = {
                     model=ModelConfig(), train=TrainConfig(), evaluation=EvalConfig()),
 }  # fmt: skip
 
-# `long` for a GPU: faces of the paper's size, three in four with an expression in both roles. The fine head sees as
-# much of a face as in `long`.
+# `long` for a GPU, at the paper's size: three faces in four have an expression, the fine head sees as much of a face.
 _LONG = PRESETS["long"]
 PRESETS["slim"] = replace(
     _LONG, rafd=DataConfig(random_aus=8), cfeed=replace(_LONG.cfeed, image_size=128),
     joint=replace(_LONG.joint, image_size=128),
     model=replace(_LONG.model, critic_fine_layer=4),
     train=replace(_LONG.train, iterations=3_500, cascade_iterations=700, batch_size=16, critic_warmup=800,
-                  loss=replace(_LONG.train.loss, lambda_tv=1.5e-5, lambda_floor_cascade=3.0)),
+                  loss=replace(_LONG.train.loss, lambda_tv=1.5e-5, lambda_floor_cascade=3.0, cond_unit_cascade=0.0)),
 )  # fmt: skip

@@ -119,6 +119,15 @@ def test_wasserstein_terms():
 def test_conditional_and_content_losses():
     """Mean squared AU error and mean absolute image difference."""
     assert losses.compute_conditional_loss(torch.full((2, 17), 0.5), torch.zeros(2, 17)).item() == 0.25
+    weighed = losses.compute_conditional_loss(torch.full((2, 17), 0.5), torch.zeros(2, 17), torch.tensor([1.0, 3.0]))
+    assert weighed.item() == 0.5
+
+
+def test_small_requests_weigh_more():
+    """1.25 m / (s + m/4), s the mean squared change: five times as much for none at all, once at s = m."""
+    before = torch.rand(3, 17)
+    after = before + torch.tensor([0.0, 0.2, 0.4])[:, None]
+    torch.testing.assert_close(losses.weigh_requests(before, after, 0.04), torch.tensor([5.0, 1.0, 0.05 / 0.17]))
     assert losses.compute_content_loss(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2)).item() == 0.5
 
 

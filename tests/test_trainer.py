@@ -283,6 +283,14 @@ def test_cascades_have_a_floor_of_their_own():
     assert found == {name: 0.5 if name == "cascade_ef_gan" else 3.0 for name in METHODS}
 
 
+@pytest.mark.parametrize(("experiment", "changes"), [("cascade_ef_gan", True), ("local_focus", False)])
+def test_requests_are_weighed_in_cascades_alone(build, experiment, changes):
+    """Of a cascade's generator loss the label error changes, of no single stage's."""
+    alike, weighed = (build(experiment, f"run{unit}", loss=LossWeights(cond_unit_cascade=unit)).step()["generator/cond"]
+                      for unit in (0.0, 0.01))  # fmt: skip
+    assert (weighed.item() != pytest.approx(alike.item(), rel=0.01)) == changes
+
+
 def test_no_branch_may_close(build, monkeypatch):
     """The floor of attention enters the generator's loss with its weight."""
     monkeypatch.setattr("efgan.training.losses.LEAST_ATTENTION", 1.0)

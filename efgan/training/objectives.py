@@ -123,13 +123,20 @@ class Objective:
             scores, labels = critic(stage_edit.image)
             stage_terms = {
                 "adv": losses.compute_adversarial_loss(scores),
-                "cond": self.label_loss(labels - misread, condition, self.weights.lambda_cond),
+                "cond": self._request_loss(labels - misread, before_condition, condition),
                 "cont": self.weights.lambda_cont * losses.compute_content_loss(cycle.image, before.detach()),
                 **self._attention_terms(before.detach(), stage_edit, cycle, attention_weight),
             }
             terms = {name: terms.get(name, 0.0) + value for name, value in stage_terms.items()}
             before, before_condition = stage_edit.image, condition
         return terms
+
+    def _request_loss(self, labels: Tensor, before: Tensor, after: Tensor) -> Tensor:
+        """The label error of edits asked to go from one condition to another, weighed by the request in cascades."""
+        if not self.weights.cond_unit_cascade:
+            return self.label_loss(labels, after, self.weights.lambda_cond)
+        weights = losses.weigh_requests(before, after, self.weights.cond_unit_cascade)
+        return self.weights.lambda_cond * losses.compute_conditional_loss(labels, after, weights)
 
     def _misread(self, critic: Critic, images: Tensor, source: Tensor) -> Tensor | float:
         """What the critic reads too much on the unchanged faces, B×17; 0 where the error is not that of the change.
@@ -163,6 +170,8 @@ def build_objective(experiment: str, weights: LossWeights, num_classes: int) -> 
     if EXPERIMENTS[experiment].initialised_from is not None:
         weights = replace(weights, lambda_cont=weights.lambda_cont_cascade, lambda_sens=weights.lambda_sens_final,
                           lambda_floor=weights.lambda_floor_cascade)  # fmt: skip
+    else:
+        weights = replace(weights, cond_unit_cascade=0.0)
     return Objective(
         weights=weights,
         num_classes=num_classes if experiment == "stargan" else None,
