@@ -97,6 +97,7 @@ class LossWeights:
     lambda_cont: float = 10.0  # λ2, L1 of the cycle; GANimation
     lambda_cont_cascade: float = 10.0  # λ2 of each stage of a cascade, whose edits add up; our decision
     lambda_chroma: float = 0.0  # squared change of hue by methods with attention, beside λ2; our decision
+    lambda_chroma_cascade: float = 0.0  # the same for each stage of a cascade; our decision
     lambda_attn: float = 0.1  # λ3, mean attention; GANimation's weight
     lambda_floor: float = 0.0  # what a branch's mean attention lacks of `losses.LEAST_ATTENTION`; our decision
     lambda_floor_cascade: float = 0.0  # the same of a cascade's branches; our decision
@@ -276,9 +277,9 @@ _SMALL_MODEL = ModelConfig(width=24, local_width=16, blocks=3, refiner_width=16,
 _SMALL_TRAIN = TrainConfig(
     iterations=700, cascade_iterations=150, batch_size=8, cascade_batch_size=8, n_critic=2, critic_warmup=400,
     interpolator_iterations=1_000, sample_every=500, checkpoint_every=100, target_noise=0.0,
-    loss=LossWeights(lambda_cond=18.0, lambda_cont_cascade=30.0, lambda_chroma=50.0, lambda_attn=0.03, lambda_tv=3e-5,
-                     lambda_floor=3.0, lambda_floor_cascade=3.0, lambda_sens=0.125, lambda_sens_final=0.03,
-                     cond_on_change=True),
+    loss=LossWeights(lambda_cond=18.0, lambda_cont_cascade=30.0, lambda_chroma=50.0, lambda_chroma_cascade=50.0,
+                     lambda_attn=0.03, lambda_tv=3e-5, lambda_floor=3.0, lambda_floor_cascade=3.0, lambda_sens=0.125,
+                     lambda_sens_final=0.03, cond_on_change=True),
     optim=OptimConfig(learning_rate=5e-4, ema=0.99),
 )  # fmt: skip
 _SMALL_EVAL = EvalConfig(classifier="small", classifier_epochs=25, classifier_seeds=1, estimator_epochs=40,
@@ -304,13 +305,12 @@ PRESETS: dict[str, Preset] = {
     ),
     # hours: what the machine at hand can do
     "long": Preset(
-        rafd=DataConfig(image_size=64, random_aus=24),
+        rafd=DataConfig(image_size=64, random_aus=24), joint=DataConfig(image_size=64, random_aus=8),
         cfeed=DataConfig(image_size=64, identities=120, random_aus=8),
-        joint=DataConfig(image_size=64, random_aus=8),
         model=replace(_SMALL_MODEL, critic_fine_layer=3),
         train=replace(_SMALL_TRAIN, iterations=1_800, cascade_iterations=360, interpolator_iterations=5_000,
-                      loss=replace(_SMALL_TRAIN.loss, lambda_cond=14.0, lambda_chroma=30.0, lambda_floor_cascade=0.0,
-                                   cond_unit_cascade=0.028),
+                      loss=replace(_SMALL_TRAIN.loss, lambda_cond=14.0, lambda_chroma=30.0, lambda_chroma_cascade=90.0,
+                                   lambda_floor_cascade=0.0, cond_unit_cascade=0.028),
                       optim=replace(_SMALL_TRAIN.optim, ema=0.995)),
         evaluation=replace(_SMALL_EVAL, classifier_seeds=3, max_pairs=None),
     ),
@@ -323,8 +323,8 @@ PRESETS: dict[str, Preset] = {
 _LONG = PRESETS["long"]
 PRESETS["slim"] = replace(
     _LONG, rafd=DataConfig(random_aus=8), cfeed=replace(_LONG.cfeed, image_size=128),
-    joint=replace(_LONG.joint, image_size=128),
-    model=replace(_LONG.model, critic_fine_layer=4),
+    joint=replace(_LONG.joint, image_size=128), model=replace(_LONG.model, critic_fine_layer=4),
     train=replace(_LONG.train, iterations=3_500, cascade_iterations=700, batch_size=16, critic_warmup=800,
-                  loss=replace(_LONG.train.loss, lambda_tv=1.5e-5, lambda_floor_cascade=3.0, cond_unit_cascade=0.0)),
+                  loss=replace(_SMALL_TRAIN.loss, lambda_cond=14.0, lambda_chroma=30.0, lambda_chroma_cascade=30.0,
+                               lambda_tv=1.5e-5)),
 )  # fmt: skip

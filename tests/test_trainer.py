@@ -276,10 +276,11 @@ def test_error_of_the_change_forgives_what_the_critic_misreads(build, experiment
     assert terms[False] != pytest.approx(terms[True].item(), rel=0.01)
 
 
-def test_cascades_have_a_floor_of_their_own():
+@pytest.mark.parametrize("term", ["lambda_cont", "lambda_floor", "lambda_chroma"])
+def test_cascades_have_weights_of_their_own(term):
     """And single stages keep theirs."""
-    weights = LossWeights(lambda_floor=3.0, lambda_floor_cascade=0.5)
-    found = {name: build_objective(name, weights, 8).weights.lambda_floor for name in METHODS}
+    weights = LossWeights(**{term: 3.0, f"{term}_cascade": 0.5})
+    found = {name: getattr(build_objective(name, weights, 8).weights, term) for name in METHODS}
     assert found == {name: 0.5 if name == "cascade_ef_gan" else 3.0 for name in METHODS}
 
 
@@ -318,7 +319,8 @@ class _Watch(TorchDispatchMode):
 def test_a_step_can_be_captured(build, experiment):
     """A CUDA graph records kernels alone: no copy from the CPU, no value read back."""
     trainer = build(experiment, n_critic=2, attention_warmup=0.5, loss=LossWeights(
-        lambda_chroma=1.0, lambda_floor=1.0, lambda_sens=0.1, cond_on_change=True))  # fmt: skip
+        lambda_chroma=1.0, lambda_floor=1.0, lambda_sens=0.1, cond_on_change=True, lambda_chroma_cascade=1.0,
+        lambda_floor_cascade=1.0, cond_unit_cascade=0.1))  # fmt: skip
     drawn = [tensor for _ in range(2) for tensor in trainer._draw()]
     progress = trainer._progress
     with _Watch():

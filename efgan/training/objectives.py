@@ -168,8 +168,8 @@ def build_objective(experiment: str, weights: LossWeights, num_classes: int) -> 
     A cascade, which starts from a trained run, has the weights of its fine-tuning.
     """
     if EXPERIMENTS[experiment].initialised_from is not None:
-        weights = replace(weights, lambda_cont=weights.lambda_cont_cascade, lambda_sens=weights.lambda_sens_final,
-                          lambda_floor=weights.lambda_floor_cascade)  # fmt: skip
+        weights = replace(weights, lambda_cont=weights.lambda_cont_cascade, lambda_chroma=weights.lambda_chroma_cascade,
+                          lambda_floor=weights.lambda_floor_cascade, lambda_sens=weights.lambda_sens_final)  # fmt: skip
     else:
         weights = replace(weights, cond_unit_cascade=0.0)
     return Objective(
