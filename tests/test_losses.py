@@ -121,6 +121,7 @@ def test_conditional_and_content_losses():
     assert losses.compute_conditional_loss(torch.full((2, 17), 0.5), torch.zeros(2, 17)).item() == 0.25
     weighed = losses.compute_conditional_loss(torch.full((2, 17), 0.5), torch.zeros(2, 17), torch.tensor([1.0, 3.0]))
     assert weighed.item() == 0.5
+    assert losses.compute_content_loss(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2)).item() == 0.5
 
 
 def test_small_requests_weigh_more():
@@ -128,7 +129,6 @@ def test_small_requests_weigh_more():
     before = torch.rand(3, 17)
     after = before + torch.tensor([0.0, 0.2, 0.4])[:, None]
     torch.testing.assert_close(losses.weigh_requests(before, after, 0.04), torch.tensor([5.0, 1.0, 0.05 / 0.17]))
-    assert losses.compute_content_loss(torch.full((1, 3, 2, 2), 0.5), torch.zeros(1, 3, 2, 2)).item() == 0.5
 
 
 def test_attention_loss_sums_the_branches():

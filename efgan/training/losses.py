@@ -64,8 +64,8 @@ def weigh_requests(before: Tensor, after: Tensor, unit: float) -> Tensor:
     """Weights B of the label errors of edits that are asked to go from AUs to AUs, B×17 each: 1.25 m / (s + m/4).
 
     s is the mean squared change that is asked for; at s = m = `unit` the weight is 1, for the smallest changes 5.
-    A stage of a cascade is asked for a third of the way, a ninth of the squared error, at the whole price of an edit:
-    without it the first stage stays idle.
+    A stage of a cascade is asked for a third of the way, a ninth of the squared error, at the whole price of an edit,
+    so its first stage hardly moves, and with the weights a little more.
 
     Source: our decision.
     """
