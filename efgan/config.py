@@ -325,6 +325,5 @@ PRESETS["slim"] = replace(
     _LONG, rafd=DataConfig(random_aus=8), cfeed=replace(_LONG.cfeed, image_size=128),
     joint=replace(_LONG.joint, image_size=128), model=replace(_LONG.model, critic_fine_layer=4),
     train=replace(_LONG.train, iterations=3_500, cascade_iterations=700, batch_size=16, critic_warmup=800,
-                  loss=replace(_SMALL_TRAIN.loss, lambda_cond=14.0, lambda_chroma=30.0, lambda_chroma_cascade=30.0,
-                               lambda_tv=1.5e-5)),
+                  loss=replace(_LONG.train.loss, lambda_tv=1.5e-5)),
 )  # fmt: skip
