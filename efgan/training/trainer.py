@@ -99,7 +99,7 @@ class Trainer:
             for module in (self.generator, self.critic)
         )  # fmt: skip
         self._stages = len(self.generator.stages) if isinstance(self.generator, CascadeEFGAN) else 1
-        self._captured = CapturedStep() if on_gpu and self._stages == 1 else None  # a cascade's is not proven
+        self._captured = CapturedStep() if on_gpu else None
         self.rate = self.learning_rate
         self.iteration = 0
         self.seconds = 0.0
