@@ -51,7 +51,7 @@ def build_trainer(folder: Path) -> Trainer:
     sampler = BatchSampler(random_faces(), batch_size=BATCH, target_noise=0.1, rng=rng, classed_only=False)
     return Trainer(
         generator=GANimation(ModelConfig(), condition_size=17), critic=Critic(SIZE, 64, 2048, 17),
-        objective=build_objective("baseline", config.loss, 8), sampler=sampler, rng=rng, config=config,
+        objective=build_objective("baseline", config, 8), sampler=sampler, rng=rng, config=config,
         iterations=10**6, learning_rate=1e-4, folder=folder,
     )  # fmt: skip
 

@@ -95,19 +95,16 @@ class LossWeights:
     lambda_cond: float = 160.0  # λ1, mean squared AU error of the edits; GANimation 4000/25
     lambda_cond_critic: float = 160.0  # the same for the critic on real faces; GANimation uses one value for both
     lambda_cont: float = 10.0  # λ2, L1 of the cycle; GANimation
-    lambda_cont_cascade: float = 10.0  # λ2 of each stage of a cascade, whose edits add up; our decision
     lambda_chroma: float = 0.0  # squared change of hue by methods with attention, beside λ2; our decision
-    lambda_chroma_cascade: float = 0.0  # the same for each stage of a cascade; our decision
     lambda_attn: float = 0.1  # λ3, mean attention; GANimation's weight
     lambda_floor: float = 0.0  # what a branch's mean attention lacks of `losses.LEAST_ATTENTION`; our decision
-    lambda_floor_cascade: float = 0.0  # the same of a cascade's branches; our decision
     lambda_interp: float = 1.0  # λ4, Interpolator; our decision
     lambda_tv: float = 1e-4  # total variation of attention, per image; GANimation's paper
     lambda_gp: float = 10.0  # gradient penalty; WGAN-GP
     lambda_sens: float = 0.0  # label sensitivity of the critic, relative to its label error's weight; our decision
-    lambda_sens_final: float = 0.0  # what it falls to over the second half of a run, and in cascades; our decision
+    lambda_sens_final: float = 0.0  # what it falls to over the second half of a run; our decision
     cond_on_change: bool = False  # λ1's error is that of the change of AUs, as the critic sees it; our decision
-    cond_unit_cascade: float = 0.0  # see `losses.weigh_requests`, for cascades; 0 = all requests alike; our decision
+    cond_unit: float = 0.0  # see `losses.weigh_requests`; 0 = all requests alike; our decision
     lambda_sem: float = 10.0  # semantic term of the Interpolator; our decision
 
     def __post_init__(self) -> None:
@@ -150,6 +147,7 @@ class TrainConfig:
     sample_every: int = 1_000  # iterations between sample grids
     checkpoint_every: int = 500  # iterations
     loss: LossWeights = field(default_factory=LossWeights)
+    cascade_loss: LossWeights = field(default_factory=LossWeights)  # of a cascade's stages and its Interpolator
     optim: OptimConfig = field(default_factory=OptimConfig)
 
     def __post_init__(self) -> None:
@@ -274,12 +272,12 @@ def find_preset(name: str) -> Preset:
 # What everybody's CPU can do: one recipe for all methods, so that they compare (our decision, measured).
 _SMALL_MODEL = ModelConfig(width=24, local_width=16, blocks=3, refiner_width=16, refiner_blocks=3, critic_width=32,
                            critic_max_width=512, relative_aus=True, eyes_with_brows=True)  # fmt: skip
+_SMALL_LOSS = LossWeights(lambda_cond=18.0, lambda_chroma=50.0, lambda_attn=0.03, lambda_tv=3e-5, lambda_floor=3.0,
+                          lambda_sens=0.125, lambda_sens_final=0.03, cond_on_change=True)  # fmt: skip
 _SMALL_TRAIN = TrainConfig(
     iterations=700, cascade_iterations=150, batch_size=8, cascade_batch_size=8, n_critic=2, critic_warmup=400,
     interpolator_iterations=1_000, sample_every=500, checkpoint_every=100, target_noise=0.0,
-    loss=LossWeights(lambda_cond=18.0, lambda_cont_cascade=30.0, lambda_chroma=50.0, lambda_chroma_cascade=50.0,
-                     lambda_attn=0.03, lambda_tv=3e-5, lambda_floor=3.0, lambda_floor_cascade=3.0, lambda_sens=0.125,
-                     lambda_sens_final=0.03, cond_on_change=True),
+    loss=_SMALL_LOSS, cascade_loss=replace(_SMALL_LOSS, lambda_cont=30.0, lambda_sens=0.03),  # their edits add up
     optim=OptimConfig(learning_rate=5e-4, ema=0.99),
 )  # fmt: skip
 _SMALL_EVAL = EvalConfig(classifier="small", classifier_epochs=25, classifier_seeds=1, estimator_epochs=40,
@@ -309,8 +307,9 @@ PRESETS: dict[str, Preset] = {
         cfeed=DataConfig(image_size=64, identities=120, random_aus=8),
         model=replace(_SMALL_MODEL, critic_fine_layer=3),
         train=replace(_SMALL_TRAIN, iterations=1_800, cascade_iterations=360, interpolator_iterations=5_000,
-                      loss=replace(_SMALL_TRAIN.loss, lambda_cond=14.0, lambda_chroma=30.0, lambda_chroma_cascade=90.0,
-                                   lambda_floor_cascade=0.0, cond_unit_cascade=0.028),
+                      loss=replace(_SMALL_LOSS, lambda_cond=14.0, lambda_chroma=30.0),
+                      cascade_loss=replace(_SMALL_TRAIN.cascade_loss, lambda_cond=14.0, lambda_chroma=90.0,
+                                           lambda_floor=0.0, cond_unit=0.028),
                       optim=replace(_SMALL_TRAIN.optim, ema=0.995)),
         evaluation=replace(_SMALL_EVAL, classifier_seeds=3, max_pairs=None),
     ),
@@ -325,5 +324,6 @@ PRESETS["slim"] = replace(
     _LONG, rafd=DataConfig(random_aus=8), cfeed=replace(_LONG.cfeed, image_size=128),
     joint=replace(_LONG.joint, image_size=128), model=replace(_LONG.model, critic_fine_layer=4),
     train=replace(_LONG.train, iterations=3_500, cascade_iterations=700, batch_size=16, critic_warmup=800,
-                  loss=replace(_LONG.train.loss, lambda_tv=1.5e-5)),
+                  loss=replace(_LONG.train.loss, lambda_tv=1.5e-5),
+                  cascade_loss=replace(_LONG.train.cascade_loss, lambda_tv=1.5e-5)),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from efgan.config import (
     REAL_DATASETS,
     SYNTHETIC_DATASETS,
     EvalConfig,
+    LossWeights,
     RunConfig,
     find_preset,
     from_json,
@@ -206,7 +207,6 @@ def what_weights_depend_on(config: RunConfig) -> RunConfig:
     if find_experiment(config.experiment).initialised_from is None:
         train = replace(
             train, cascade_iterations=1, cascade_batch_size=1, cascade_lr_factor=1.0, interpolator_iterations=1,
-            loss=replace(train.loss, lambda_cont_cascade=0.0, lambda_chroma_cascade=0.0, lambda_floor_cascade=0.0,
-                         cond_unit_cascade=0.0, lambda_interp=0.0, lambda_sem=0.0),
+            cascade_loss=LossWeights(),
         )  # fmt: skip
     return replace(config, evaluation=EvalConfig(), data=replace(config.data, data_root=None), train=train)

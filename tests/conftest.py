@@ -43,6 +43,7 @@ def tiny_model() -> ModelConfig:
 
 @pytest.fixture
 def tiny_train() -> TrainConfig:
+    weights = LossWeights(lambda_sens=0.1, lambda_sens_final=0.1)
     return TrainConfig(iterations=6, cascade_iterations=4, batch_size=2, cascade_batch_size=2, n_critic=2,
                        interpolator_iterations=3, precision="fp32", log_every=1, sample_every=100,
-                       checkpoint_every=3, loss=LossWeights(lambda_sens=0.1, lambda_sens_final=0.1))  # fmt: skip
+                       checkpoint_every=3, loss=weights, cascade_loss=weights)  # fmt: skip

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from efgan.config import LossWeights
+from efgan.config import LossWeights, TrainConfig
 from efgan.models.discriminator import Critic
 from efgan.models.interpolator import AUCritic, Interpolator
 from efgan.training import losses
-from efgan.training.objectives import build_objective
+from efgan.training.objectives import Objective, build_objective
 
 
 def double_backward_penalty(
@@ -89,24 +89,22 @@ def test_label_sensitivity_equals_double_backward(size, fine_layer):
 def test_label_sensitivity_is_weighed_as_the_label_error(experiment, weight):
     """λ × the weight of the method's own label error; nothing is computed for λ = 0."""
     torch.manual_seed(0)
-    objective = build_objective(experiment, LossWeights(lambda_sens=0.25), 8)
+    objective = build_objective(experiment, TrainConfig(loss=LossWeights(lambda_sens=0.25)), 8)
     critic = Critic(64, 4, 8, 17 if experiment == "local_focus" else 8)
     real, source = torch.rand(2, 3, 64, 64), torch.eye(critic.label_head.out_channels)[:2]
     direction = torch.randn(source.shape)
     terms = objective.label_terms(critic, real, critic(real)[1], source, direction, torch.tensor(0.5))
     expected = 0.25 * weight * losses.compute_label_sensitivity(critic, real, direction)
     torch.testing.assert_close(terms["sensitivity"], expected)
-    without = build_objective(experiment, LossWeights(), 8)
+    without = build_objective(experiment, TrainConfig(), 8)
     assert list(without.label_terms(critic, real, critic(real)[1], source, direction, torch.tensor(0.5))) == ["cond"]
 
 
 def test_label_sensitivity_falls_over_the_second_half():
-    """λ until half of a single stage's run, then linear to its final value, which a cascade has throughout."""
-    weights = LossWeights(lambda_sens=0.125, lambda_sens_final=0.025)
-    single, cascade = (build_objective(name, weights, 8) for name in ("local_focus", "cascade_ef_gan"))
-    progress = torch.tensor([0.0, 0.5, 0.75, 1.0])
-    torch.testing.assert_close(single.sensitivity_weight(progress), torch.tensor([0.125, 0.125, 0.075, 0.025]))
-    torch.testing.assert_close(cascade.sensitivity_weight(progress), torch.full((4,), 0.025))
+    """λ until half of the run, then linear to its final value."""
+    objective = Objective(weights=LossWeights(lambda_sens=0.125, lambda_sens_final=0.025))
+    falling = objective.sensitivity_weight(torch.tensor([0.0, 0.5, 0.75, 1.0]))
+    torch.testing.assert_close(falling, torch.tensor([0.125, 0.125, 0.075, 0.025]))
 
 
 def test_wasserstein_terms():

@@ -106,8 +106,8 @@ def test_a_cascades_settings_keep_the_single_stages(train, tiny_train, monkeypat
     """Only how cascades are fine-tuned changed: they are trained again, the single stage they start from is not."""
     before = (train("baseline") / "weights.safetensors").stat().st_mtime_ns
     train("cascade")
-    loss = replace(tiny_train.loss, lambda_cont_cascade=3.0)
-    changed = replace(tiny_train, cascade_iterations=3, interpolator_iterations=4, loss=loss)
+    loss = replace(tiny_train.cascade_loss, lambda_cont=3.0)
+    changed = replace(tiny_train, cascade_iterations=3, interpolator_iterations=4, cascade_loss=loss)
     monkeypatch.setitem(PRESETS, "smoke", replace(PRESETS["smoke"], train=changed))
     folder = train("baseline")
     assert (folder / "weights.safetensors").stat().st_mtime_ns == before

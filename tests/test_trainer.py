@@ -32,7 +32,7 @@ def build(tmp_path, tiny_model, tiny_train):
         rng = torch.Generator().manual_seed(0)
         config = replace(tiny_train, **changes)
         generator = build_generator(experiment, tiny_model, image_size=64, num_classes=8, boxes=BOXES)
-        objective = build_objective(experiment, config.loss, 8)
+        objective = build_objective(experiment, config, 8)
         sampler = BatchSampler(make_faces().to(torch.device(device)), batch_size=2, target_noise=0.1, rng=rng,
                                classed_only=experiment == "stargan")  # fmt: skip
         (tmp_path / folder).mkdir(exist_ok=True)
@@ -249,8 +249,8 @@ def test_ganimation_penalises_its_own_mask(build):
 @pytest.mark.parametrize(("experiment", "factor"), [("local_focus", 1), ("cascade_ef_gan", 3)])
 def test_stages_of_a_cascade_have_a_content_weight_of_their_own(build, experiment, factor):
     """Their edits add up, so keeping the input may count for more; a single stage does not see that weight."""
-    losses = (LossWeights(lambda_cont_cascade=30.0), LossWeights())
-    terms = [build(experiment, f"run{k}", loss=loss).step()["generator/cont"] for k, loss in enumerate(losses)]
+    losses = (LossWeights(lambda_cont=30.0), LossWeights())
+    terms = [build(experiment, f"run{k}", cascade_loss=loss).step()["generator/cont"] for k, loss in enumerate(losses)]
     assert terms[0] / terms[1] == pytest.approx(factor, rel=1e-5)
 
 
@@ -259,7 +259,8 @@ def test_error_of_the_change_forgives_what_the_critic_misreads(build, experiment
     """An edit that changes nothing pays the squared AU distance of what was asked, however wrong the critic reads its
     source; the published error is that of the reading itself.
     """
-    trainer = build(experiment, "run", loss=LossWeights(lambda_cond=1.0, cond_on_change=True))
+    weights = LossWeights(lambda_cond=1.0, cond_on_change=True)
+    trainer = build(experiment, "run", loss=weights, cascade_loss=weights)
     batch = trainer.sampler.next()
     source, target = batch.source_aus, batch.target_aus
     with torch.no_grad():
@@ -276,20 +277,18 @@ def test_error_of_the_change_forgives_what_the_critic_misreads(build, experiment
     assert terms[False] != pytest.approx(terms[True].item(), rel=0.01)
 
 
-@pytest.mark.parametrize("term", ["lambda_cont", "lambda_floor", "lambda_chroma"])
-def test_cascades_have_weights_of_their_own(term):
+def test_cascades_have_weights_of_their_own(tiny_train):
     """And single stages keep theirs."""
-    weights = LossWeights(**{term: 3.0, f"{term}_cascade": 0.5})
-    found = {name: getattr(build_objective(name, weights, 8).weights, term) for name in METHODS}
-    assert found == {name: 0.5 if name == "cascade_ef_gan" else 3.0 for name in METHODS}
+    config = replace(tiny_train, loss=LossWeights(lambda_cont=3.0), cascade_loss=LossWeights(lambda_cont=0.5))
+    found = {name: build_objective(name, config, 8).weights for name in METHODS}
+    assert found == {name: config.cascade_loss if name == "cascade_ef_gan" else config.loss for name in METHODS}
 
 
-@pytest.mark.parametrize(("experiment", "changes"), [("cascade_ef_gan", True), ("local_focus", False)])
-def test_requests_are_weighed_in_cascades_alone(build, experiment, changes):
-    """Of a cascade's generator loss the label error changes, of no single stage's."""
-    alike, weighed = (build(experiment, f"run{unit}", loss=LossWeights(cond_unit_cascade=unit)).step()["generator/cond"]
+def test_requests_can_be_weighed(build):
+    """The label error of the generator's loss changes with what the edits are asked for."""
+    alike, weighed = (build("local_focus", f"run{unit}", loss=LossWeights(cond_unit=unit)).step()["generator/cond"]
                       for unit in (0.0, 0.01))  # fmt: skip
-    assert (weighed.item() != pytest.approx(alike.item(), rel=0.01)) == changes
+    assert weighed.item() != pytest.approx(alike.item(), rel=0.01)
 
 
 def test_no_branch_may_close(build, monkeypatch):
@@ -318,9 +317,8 @@ class _Watch(TorchDispatchMode):
 @pytest.mark.parametrize("experiment", METHODS)
 def test_a_step_can_be_captured(build, experiment):
     """A CUDA graph records kernels alone: no copy from the CPU, no value read back."""
-    trainer = build(experiment, n_critic=2, attention_warmup=0.5, loss=LossWeights(
-        lambda_chroma=1.0, lambda_floor=1.0, lambda_sens=0.1, cond_on_change=True, lambda_chroma_cascade=1.0,
-        lambda_floor_cascade=1.0, cond_unit_cascade=0.1))  # fmt: skip
+    weights = LossWeights(lambda_chroma=1.0, lambda_floor=1.0, lambda_sens=0.1, cond_on_change=True, cond_unit=0.1)
+    trainer = build(experiment, n_critic=2, attention_warmup=0.5, loss=weights, cascade_loss=weights)
     drawn = [tensor for _ in range(2) for tensor in trainer._draw()]
     progress = trainer._progress
     with _Watch():
@@ -336,7 +334,8 @@ def test_on_a_gpu_the_captured_step_trains_as_the_plain_one(build, experiment):
     """
     plain, captured = (
         build(experiment, name, device="cuda", n_critic=2, attention_warmup=0.9, iterations=12,
-              loss=LossWeights(lambda_sens=0.1, lambda_sens_final=0.01))
+              loss=LossWeights(lambda_sens=0.1, lambda_sens_final=0.01),
+              cascade_loss=LossWeights(lambda_sens=0.1, lambda_sens_final=0.01))
         for name in ("plain", "captured")
     )  # fmt: skip
     plain._captured, captured._captured = None, CapturedStep()

@@ -31,7 +31,7 @@ def train_interpolator(
         What it gained on one batch: the Wasserstein gap E[D(real)] − E[D(ŷ)] of its AUs and of linear
         interpolation, and its root mean square distance to the linear AUs.
     """
-    critic = AUCritic()
+    critic, weights = AUCritic(), config.cascade_loss
     betas = (config.optim.beta1, 0.9)
     adam, adam_critic = (
         torch.optim.Adam(m.parameters(), _LEARNING_RATE, betas, fused=True) for m in (interpolator, critic)
@@ -49,13 +49,13 @@ def train_interpolator(
             with torch.no_grad():
                 between = interpolator(source, alpha * (target - source))
             mix = torch.rand(_BATCH, 1, generator=rng)
-            loss = losses.compute_au_critic_loss(critic, real, between, mix, config.loss.lambda_gp)
+            loss = losses.compute_au_critic_loss(critic, real, between, mix, weights.lambda_gp)
             adam_critic.zero_grad()
             loss.backward()
             adam_critic.step()
         source, target, _, alpha = draw()
-        loss = config.loss.lambda_interp * losses.compute_interpolation_loss(
-            interpolator, critic, source, target, alpha, config.loss.lambda_sem
+        loss = weights.lambda_interp * losses.compute_interpolation_loss(
+            interpolator, critic, source, target, alpha, weights.lambda_sem
         )
         adam.zero_grad()
         loss.backward()

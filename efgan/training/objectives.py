@@ -1,12 +1,12 @@
 """Which terms each method sums. One signature, so one loop trains every method."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from efgan.config import LossWeights
+from efgan.config import LossWeights, TrainConfig
 from efgan.data.batches import Batch
 from efgan.experiments import EXPERIMENTS
 from efgan.models.branch import Edit
@@ -132,10 +132,10 @@ class Objective:
         return terms
 
     def _request_loss(self, labels: Tensor, before: Tensor, after: Tensor) -> Tensor:
-        """The label error of edits asked to go from one condition to another, weighed by the request in cascades."""
-        if not self.weights.cond_unit_cascade:
+        """The label error of edits asked to go from one condition to another, of AUs weighed by the request."""
+        if not self.weights.cond_unit or self.num_classes is not None:
             return self.label_loss(labels, after, self.weights.lambda_cond)
-        weights = losses.weigh_requests(before, after, self.weights.cond_unit_cascade)
+        weights = losses.weigh_requests(before, after, self.weights.cond_unit)
         return self.weights.lambda_cond * losses.compute_conditional_loss(labels, after, weights)
 
     def _misread(self, critic: Critic, images: Tensor, source: Tensor) -> Tensor | float:
@@ -162,18 +162,13 @@ class Objective:
         }
 
 
-def build_objective(experiment: str, weights: LossWeights, num_classes: int) -> Objective:
+def build_objective(experiment: str, config: TrainConfig, num_classes: int) -> Objective:
     """The objective of an experiment; the ablations and EF-GAN share one, the published baselines have theirs.
 
-    A cascade, which starts from a trained run, has the weights of its fine-tuning.
+    A cascade, which starts from a trained run, has weights of its own.
     """
-    if EXPERIMENTS[experiment].initialised_from is not None:
-        weights = replace(weights, lambda_cont=weights.lambda_cont_cascade, lambda_chroma=weights.lambda_chroma_cascade,
-                          lambda_floor=weights.lambda_floor_cascade, lambda_sens=weights.lambda_sens_final)  # fmt: skip
-    else:
-        weights = replace(weights, cond_unit_cascade=0.0)
     return Objective(
-        weights=weights,
+        weights=config.loss if EXPERIMENTS[experiment].initialised_from is None else config.cascade_loss,
         num_classes=num_classes if experiment == "stargan" else None,
         keep_source=experiment == "ganimation",
     )

@@ -148,7 +148,7 @@ def build_networks(
     """
     size, model, num_classes = config.data.image_size, config.model, len(faces.expression_names)
     generator = build_generator(config.experiment, model, image_size=size, num_classes=num_classes, boxes=boxes)
-    objective = build_objective(config.experiment, config.train.loss, num_classes)
+    objective = build_objective(config.experiment, config.train, num_classes)
     outputs = objective.num_classes or faces.aus.shape[1]
     critic = Critic(size, model.critic_width, model.critic_max_width, outputs, model.critic_fine_layer)
     return generator.to(device), critic.to(device), objective
