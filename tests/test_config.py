@@ -72,6 +72,13 @@ def test_small_presets_share_their_recipe():
         assert preset.model.relative_aus and preset.train.loss.cond_on_change and preset.train.loss.lambda_sens_final
 
 
+def test_cascades_keep_the_final_label_sensitivity():
+    """A cascade's critic goes on from its single stage's, in every preset."""
+    for train in (preset.train for preset in PRESETS.values()):
+        cascade = train.cascade_loss
+        assert cascade.lambda_sens == cascade.lambda_sens_final == train.loss.lambda_sens_final
+
+
 def test_cascades_start_from_single_stage_runs():
     """Paper 3.3: first a single EF-GAN, then all stages from its weights."""
     assert EXPERIMENTS["cascade_ef_gan"].initialised_from == "local_focus"

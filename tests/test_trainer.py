@@ -284,11 +284,15 @@ def test_cascades_have_weights_of_their_own(tiny_train):
     assert found == {name: config.cascade_loss if name == "cascade_ef_gan" else config.loss for name in METHODS}
 
 
-def test_requests_can_be_weighed(build):
-    """The label error of the generator's loss changes with what the edits are asked for."""
-    alike, weighed = (build("local_focus", f"run{unit}", loss=LossWeights(cond_unit=unit)).step()["generator/cond"]
+@pytest.mark.parametrize(("experiment", "setting", "changes"), [
+    ("local_focus", "loss", True), ("cascade_ef_gan", "cascade_loss", True), ("local_focus", "cascade_loss", False),
+    ("stargan", "loss", False),
+])  # fmt: skip
+def test_requests_are_weighed_where_asked_for(build, experiment, setting, changes):
+    """The label error of AUs changes with the weights of its own kind of stage; classes have no distance."""
+    alike, weighed = (build(experiment, f"run{unit}", **{setting: LossWeights(cond_unit=unit)}).step()["generator/cond"]
                       for unit in (0.0, 0.01))  # fmt: skip
-    assert weighed.item() != pytest.approx(alike.item(), rel=0.01)
+    assert (weighed.item() != pytest.approx(alike.item(), rel=0.01)) == changes
 
 
 def test_no_branch_may_close(build, monkeypatch):
@@ -332,10 +336,10 @@ def test_on_a_gpu_the_captured_step_trains_as_the_plain_one(build, experiment):
 
     The rate is low: at 1e-3, Adam makes of rounding as coarse as TF32's other losses within these steps.
     """
+    weights = LossWeights(lambda_sens=0.1, lambda_sens_final=0.01)
     plain, captured = (
-        build(experiment, name, device="cuda", n_critic=2, attention_warmup=0.9, iterations=12,
-              loss=LossWeights(lambda_sens=0.1, lambda_sens_final=0.01),
-              cascade_loss=LossWeights(lambda_sens=0.1, lambda_sens_final=0.01))
+        build(experiment, name, device="cuda", n_critic=2, attention_warmup=0.9, iterations=12, loss=weights,
+              cascade_loss=weights)
         for name in ("plain", "captured")
     )  # fmt: skip
     plain._captured, captured._captured = None, CapturedStep()
