@@ -73,7 +73,7 @@ class ModelConfig:
     blocks: int = 6  # residual blocks per branch; 6 = GANimation
     refiner_width: int = 64  # our decision
     refiner_blocks: int = 6  # our decision
-    refiner_residual: bool = True  # Refiner corrects a mean of its inputs where branches attend; our decision
+    refiner_start: str = "mean"  # what the Refiner corrects: mean | layers of its inputs; our decision
     critic_width: int = 64  # channels after the critic's first convolution; 64 = GANimation
     critic_max_width: int = 2048  # 2048 = GANimation at 128 px
     critic_fine_layer: int | None = None  # the convolution after which a second, finer patch head sits; our decision
@@ -82,10 +82,10 @@ class ModelConfig:
     eyes_with_brows: bool = False  # centre the eyes' focus on eyes and brows; our decision, the paper: eyes
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.type is int or (f.name == "critic_fine_layer" and value is not None):
-                _require(value >= 1, f.name, value, "a positive number")
+        for name, value in asdict(self).items():
+            if type(value) is int:  # a bool is none
+                _require(value >= 1, name, value, "a positive number")
+        _require(self.refiner_start in ("mean", "layers"), "refiner_start", self.refiner_start, "mean or layers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +97,7 @@ class LossWeights:
     lambda_cont: float = 10.0  # λ2, L1 of the cycle; GANimation
     lambda_chroma: float = 0.0  # squared change of hue by methods with attention, beside λ2; our decision
     lambda_attn: float = 0.1  # λ3, mean attention; GANimation's weight
+    lambda_opacity: float = 0.0  # colours that attention takes and that do not show; our decision
     lambda_floor: float = 0.0  # what a branch's mean attention lacks of `losses.LEAST_ATTENTION`; our decision
     lambda_interp: float = 1.0  # λ4, Interpolator; our decision
     lambda_tv: float = 1e-4  # total variation of attention, per image; GANimation's paper

@@ -41,6 +41,7 @@ def test_damaged_json_is_refused():
         (DataConfig, {"test_fraction": 1.5}, "between 0 and 1"),
         (ModelConfig, {"width": 0}, "positive"),
         (ModelConfig, {"critic_fine_layer": 0}, "positive"),
+        (ModelConfig, {"refiner_start": "sum"}, "layers"),
         (TrainConfig, {"precision": "fp16"}, "bf16"),
         (EvalConfig, {"extractor": "vgg"}, "efficientnet-lite0"),
     ],

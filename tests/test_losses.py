@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from efgan.config import LossWeights, TrainConfig
+from efgan.models.branch import BranchOutput, blend
 from efgan.models.discriminator import Critic
 from efgan.models.interpolator import AUCritic, Interpolator
 from efgan.training import losses
@@ -142,6 +143,27 @@ def test_chroma_loss_ignores_light_and_counts_hue():
     costs = {name: losses.compute_chroma_loss(face + torch.tensor(rgb)[:, None, None], face).item()
              for name, rgb in change.items()}  # fmt: skip
     assert costs == pytest.approx({"grey": 0.0, "red": 0.625, "blue": 0.5}, abs=1e-6)
+
+
+def test_opacity_loss_counts_colours_that_do_not_show():
+    """By eq. (1) a ((1 − a) d)², d the colour's distance from the input; nothing where a branch is shut or opaque."""
+    face, colour = torch.zeros(2, 3, 8, 8), torch.full((2, 3, 8, 8), 0.5)
+    branches = [BranchOutput(blend(face, colour, a), colour, a) for a in
+                (torch.full((2, 1, 8, 8), value) for value in (0.0, 0.25, 0.5, 1.0))]  # fmt: skip
+    costs = [losses.compute_opacity_loss([branch]).item() for branch in branches]
+    assert costs == pytest.approx([0.0, 0.25 * (0.75 * 0.5) ** 2, 0.5 * (0.5 * 0.5) ** 2, 0.0])
+    assert losses.compute_opacity_loss(branches).item() == pytest.approx(sum(costs))
+
+
+def test_for_a_given_change_opacity_is_cheaper():
+    """(1 − a)² / a times the squared change: half open costs 0.5 of it, four fifths open a tenth of that."""
+    face, change = torch.zeros(1, 3, 4, 4), 0.2
+    costs = []
+    for value in (0.5, 0.8):
+        attention = torch.full((1, 1, 4, 4), value)
+        colour = face + change / value
+        costs.append(losses.compute_opacity_loss([BranchOutput(blend(face, colour, attention), colour, attention)]))
+    assert [cost.item() / change**2 for cost in costs] == pytest.approx([0.5, 0.05])
 
 
 def test_attention_floor_counts_what_each_branch_lacks():

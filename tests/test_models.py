@@ -204,25 +204,44 @@ def test_a_single_stage_is_given_the_target_or_the_change(experiment, relative, 
 @pytest.mark.parametrize(
     ("local", "whole", "share"), [(0.0, 0.0, 0.5), (0.3, 0.3, 0.5), (0.6, 0.2, 0.75), (0.5, 0.0, 1.0)]
 )
-def test_residual_refiner_starts_as_the_mean_that_attention_weights(local, whole, share, tiny_model):
+def test_refiner_starts_as_the_mean_that_attention_weights(local, whole, share, tiny_model):
     """With its last layer at zero the Refiner passes both inputs on; what one branch alone edits counts whole."""
-    stitched, global_image = torch.rand(2, 1, 3, 64, 64) * 2 - 1
-    refined = Refiner(tiny_model)(stitched, global_image, *(torch.full((1, 1, 64, 64), a) for a in (local, whole)))
+    images, stitched, global_image = torch.rand(3, 1, 3, 64, 64) * 2 - 1
+    attentions = (torch.full((1, 1, 64, 64), a) for a in (local, whole))
+    refined, start = Refiner(tiny_model)(images, stitched, global_image, *attentions)
     torch.testing.assert_close(refined, share * stitched + (1 - share) * global_image, rtol=0, atol=1e-3)
+    torch.testing.assert_close(refined, start)
 
 
-def test_refiner_corrects_by_the_root_of_the_attention(tiny_model):
-    """Nothing where it is 0, half of the correction where it is 0.25; and it gives attention no gradient."""
-    refiner = Refiner(tiny_model)
+@pytest.mark.parametrize(("local", "whole"), [(0.0, 0.0), (0.0, 0.7), (0.7, 0.0), (0.5, 0.5), (1.0, 0.5)])
+def test_refiner_may_start_with_the_local_edits_over_the_global_one(local, whole, tiny_model):
+    """Eq. (1) twice: the local colour over the global colour over the input."""
+    images, local_colour, global_colour = torch.rand(3, 1, 3, 64, 64) * 2 - 1
+    below, above = (torch.full((1, 1, 64, 64), a) for a in (whole, local))
+    global_image = blend(images, global_colour, below)
+    refiner = Refiner(replace(tiny_model, refiner_start="layers"))
+    refined, _ = refiner(images, blend(images, local_colour, above), global_image, above, below)
+    torch.testing.assert_close(refined, blend(global_image, local_colour, above))
+
+
+@pytest.mark.parametrize("start", ["mean", "layers"])
+def test_refiner_corrects_by_the_root_of_the_attention(start, tiny_model):
+    """Nothing where it is 0, half of the correction where it is 0.25; the correction gives attention no gradient."""
+    refiner = Refiner(replace(tiny_model, refiner_start=start))
     torch.nn.init.normal_(refiner.backbone.head.weight, std=0.005)  # too little to be clamped
-    stitched, whole = torch.rand(2, 1, 3, 64, 64) - 0.5
+    faces = (torch.rand(3, 1, 3, 64, 64) - 0.5) / 2
     none, quarter, full = (torch.full((1, 1, 64, 64), value, requires_grad=True) for value in (0.0, 0.25, 1.0))
-    mean, correction = (stitched + whole) / 2, refiner(stitched, whole, full, full) - (stitched + whole) / 2
-    assert correction.abs().max() > 1e-3
-    torch.testing.assert_close(refiner(stitched, whole, none, none), mean)
-    torch.testing.assert_close(refiner(stitched, whole, quarter, quarter), mean + correction / 2)
-    correction.sum().backward()
-    assert full.grad is None
+
+    def correction(attention):
+        refined, start = refiner(*faces, attention, attention)
+        return refined - start
+
+    whole = correction(full)
+    assert whole.abs().max() > 1e-3
+    torch.testing.assert_close(correction(none), torch.zeros_like(whole))
+    torch.testing.assert_close(correction(quarter), whole / 2)
+    whole.sum().backward()
+    assert full.grad is None or not full.grad.any()
 
 
 @pytest.mark.parametrize("attending", ["global", "mouth"])

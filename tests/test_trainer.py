@@ -303,6 +303,20 @@ def test_no_branch_may_close(build, monkeypatch):
     assert terms[0] == 0 < terms[1] and terms[2] / terms[1] == pytest.approx(2)
 
 
+@pytest.mark.parametrize(("experiment", "paid"), [
+    ("local_focus", True), ("cascade_ef_gan", True), ("baseline", True), ("ganimation", True), ("stargan", False),
+])  # fmt: skip
+def test_half_open_attention_is_paid_for(build, experiment, paid):
+    """The opacity of every branch enters the generator's loss with its weight; StarGAN has no attention."""
+    terms = []
+    for weight in (1.0, 2.0):
+        weights = LossWeights(lambda_opacity=weight)
+        step = build(experiment, f"run{weight}", loss=weights, cascade_loss=weights).step()
+        terms.append(step.get("generator/opacity", torch.tensor(0.0)))
+    assert (terms[0] > 0) == paid
+    torch.testing.assert_close(terms[1], 2 * terms[0])
+
+
 _FROM_THE_CPU = {  # operations that make tensors of Python's numbers or CPU randomness, or give values to Python
     torch.ops.aten.lift_fresh.default, torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default,
     torch.ops.aten.rand.default, torch.ops.aten.rand.generator, torch.ops.aten.randn.default,
@@ -321,7 +335,8 @@ class _Watch(TorchDispatchMode):
 @pytest.mark.parametrize("experiment", METHODS)
 def test_a_step_can_be_captured(build, experiment):
     """A CUDA graph records kernels alone: no copy from the CPU, no value read back."""
-    weights = LossWeights(lambda_chroma=1.0, lambda_floor=1.0, lambda_sens=0.1, cond_on_change=True, cond_unit=0.1)
+    weights = LossWeights(lambda_chroma=1.0, lambda_floor=1.0, lambda_opacity=1.0, lambda_sens=0.1, cond_on_change=True,
+                          cond_unit=0.1)  # fmt: skip
     trainer = build(experiment, n_critic=2, attention_warmup=0.5, loss=weights, cascade_loss=weights)
     drawn = [tensor for _ in range(2) for tensor in trainer._draw()]
     progress = trainer._progress

@@ -12,7 +12,6 @@ from efgan.editing.session import Edited
 from efgan.errors import UserError
 from efgan.models.branch import Edit
 from efgan.models.local_focus import Box, FocusBoxes
-from efgan.models.refiner import Refiner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +23,7 @@ class StageMaps:
         global_image, global_colour: initial output of eq. (1) and colour map of the global branch.
         global_attention: in [0, 1], 1 = edited.
         local_image, local_colour, local_attention: the same of the local branches, stitched; None without them.
-        refiner_change: how far the Refiner corrected the mean that it starts from, in [0, 1]; None without one.
+        refiner_change: how far the Refiner corrected what it starts from, in [0, 1]; None without one.
         after: the stage's output.
     """
 
@@ -75,14 +74,13 @@ def _maps(step: Edit, before: np.ndarray, focus: FocusBoxes) -> StageMaps:
     after = to_array(step.image[0])
     whole = step.global_edit
     parts: dict[str, np.ndarray] = {}
-    if step.stitched is not None and step.stitched_attention is not None:
+    if step.stitched is not None and step.stitched_attention is not None and step.refiner_start is not None:
         colours = {region: branch.colour for region, branch in step.local_edits.items()}
         stitched_colour = focus.stitch(colours, torch.zeros_like(step.image))
-        start = Refiner.start(step.stitched, whole.image, step.stitched_attention, whole.attention)
         parts = {
             "local_image": to_array(step.stitched[0]), "local_colour": to_array(stitched_colour[0]),
             "local_attention": _map(step.stitched_attention),
-            "refiner_change": _map((step.image - start).abs().mean(1, keepdim=True) / 2),
+            "refiner_change": _map((step.image - step.refiner_start).abs().mean(1, keepdim=True) / 2),
         }  # fmt: skip
     return StageMaps(before=before, global_image=to_array(whole.image[0]), global_colour=to_array(whole.colour[0]),
                      global_attention=_map(whole.attention), after=after, **parts)  # fmt: skip

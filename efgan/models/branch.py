@@ -33,6 +33,7 @@ class Edit:
         local_edits: the local branches by region name; empty without local focuses.
         stitched: the local outputs in their places over the input, B×3×S×S.
         stitched_attention: the local attentions in their places over 0, B×1×S×S.
+        refiner_start: what the Refiner's correction is added to, B×3×S×S.
         stages: one `Edit` per stage of a cascade, empty otherwise; the last one's image is `image`.
         stage_aus: B×N×17, the AUs each stage aims at.
     """
@@ -42,8 +43,14 @@ class Edit:
     local_edits: dict[str, BranchOutput] = field(default_factory=dict)
     stitched: Tensor | None = None
     stitched_attention: Tensor | None = None
+    refiner_start: Tensor | None = None
     stages: tuple["Edit", ...] = ()
     stage_aus: Tensor | None = None
+
+    @property
+    def branches(self) -> dict[str, BranchOutput]:
+        """What the branches of one stage gave, by name: "global" and the regions; none for StarGAN."""
+        return {} if self.global_edit is None else {"global": self.global_edit, **self.local_edits}
 
     @property
     def attentions(self) -> dict[str, Tensor]:
@@ -54,8 +61,7 @@ class Edit:
                 for k, stage in enumerate(self.stages, start=1)
                 for name, attention in stage.attentions.items()
             }
-        maps = {name: branch.attention for name, branch in self.local_edits.items()}
-        return maps if self.global_edit is None else {"global": self.global_edit.attention, **maps}
+        return {name: branch.attention for name, branch in self.branches.items()}
 
     @property
     def strongest_attention(self) -> dict[str, Tensor]:

@@ -38,7 +38,8 @@ class EFGAN(nn.Module):
         attention = focus.stitch(
             {region: edit.attention for region, edit in local_edits.items()}, torch.zeros_like(global_edit.attention)
         )
+        image, start = self.refiner(images, stitched, global_edit.image, attention, global_edit.attention)
         return Edit(
-            image=self.refiner(stitched, global_edit.image, attention, global_edit.attention),
-            global_edit=global_edit, local_edits=local_edits, stitched=stitched, stitched_attention=attention,
+            image=image, global_edit=global_edit, local_edits=local_edits, stitched=stitched,
+            stitched_attention=attention, refiner_start=start,
         )  # fmt: skip

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from efgan.models.branch import BranchOutput
 from efgan.models.discriminator import Critic
 from efgan.models.interpolator import AUCritic, Interpolator
 
@@ -100,6 +101,18 @@ def compute_attention_loss(attentions: Iterable[Tensor]) -> Tensor:
         attentions: maps B×1×H×W in [0, 1].
     """
     return torch.stack([attention.mean() for attention in attentions]).sum()
+
+
+def compute_opacity_loss(branches: Iterable[BranchOutput]) -> Tensor:
+    """Mean of a (M_C − I_init)², summed over the branches: where attention a takes a colour, that colour shall show.
+
+    By eq. (1) M_C − I_init is (1 − a) times the colour's distance from the input. Sparse attention stays half open
+    where it paints most, beside colours overdriven to ±1 that make up for it; the rest of the input is the ghost of an
+    erased mouth. For a given change this costs (1 − a)² / a: much where it is large, nothing where nothing changes.
+
+    Source: our decision.
+    """
+    return torch.stack([(b.attention * (b.colour - b.image).square()).mean() for b in branches]).sum()
 
 
 def compute_attention_floor(attentions: Iterable[Tensor]) -> Tensor:

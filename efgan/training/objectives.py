@@ -150,13 +150,15 @@ class Objective:
             return critic(images)[1] - source
 
     def _attention_terms(self, source: Tensor, edit: Edit, cycle: Edit, attention_weight: Tensor) -> Terms:
-        maps = [*edit.attentions.values(), *cycle.attentions.values()]
-        if not maps:
+        branches = [*edit.branches.values(), *cycle.branches.values()]
+        if not branches:
             return {}
+        maps = [branch.attention for branch in branches]
         penalised = [1 - m for m in maps] if self.keep_source else maps
         return {
             "chroma": self.weights.lambda_chroma * losses.compute_chroma_loss(edit.image, source),
             "attn": self.weights.lambda_attn * attention_weight * losses.compute_attention_loss(penalised),
+            "opacity": self.weights.lambda_opacity * losses.compute_opacity_loss(branches),
             "floor": self.weights.lambda_floor * losses.compute_attention_floor(maps),
             "tv": self.weights.lambda_tv * attention_weight * losses.compute_total_variation(maps),
         }
