@@ -323,8 +323,8 @@ PRESETS: dict[str, Preset] = {
 _LONG = PRESETS["long"]
 PRESETS["slim"] = replace(
     _LONG, rafd=DataConfig(random_aus=8), cfeed=replace(_LONG.cfeed, image_size=128),
-    joint=replace(_LONG.joint, image_size=128), model=replace(_LONG.model, critic_fine_layer=4),
+    joint=replace(_LONG.joint, image_size=128), model=replace(_LONG.model, critic_fine_layer=4, refiner_start="layers"),
     train=replace(_LONG.train, iterations=3_500, cascade_iterations=700, batch_size=16, critic_warmup=800,
-                  loss=replace(_LONG.train.loss, lambda_tv=1.5e-5),
-                  cascade_loss=replace(_LONG.train.cascade_loss, lambda_tv=1.5e-5)),
+                  loss=replace(_LONG.train.loss, lambda_tv=1.5e-5, lambda_opacity=2.0),
+                  cascade_loss=replace(_LONG.train.cascade_loss, lambda_tv=1.5e-5, lambda_opacity=2.0)),
 )  # fmt: skip
