@@ -12,7 +12,6 @@ import argparse
 import importlib.util
 import io
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -161,8 +160,8 @@ def check_attention(page, shots: Path, *, update_limit: float) -> None:
     maps = tab.locator(".efgan-maps")
     maps.wait_for(timeout=60_000)
     page.wait_idle()
-    drawn = tab.locator(".efgan-maps figure[data-side]:not([data-side='0'])")
-    means = [float(re.search(r"mean ([\d.]+)", words)[1]) for words in drawn.all_inner_texts()]
+    drawn = tab.locator(".efgan-maps figure[data-mean]")  # captions tell of the pixel where the mouse is
+    means = [float(figure.get_attribute("data-mean").removeprefix("mean ")) for figure in drawn.all()]
     page.picture = drawn.nth(means.index(max(means))).locator("img")  # those of an idle stage stay black
     changed, middle = page.keys(AU_SLIDER, 5)
     # One step is a tenth of an intensity: not each moves an 8-bit map.
