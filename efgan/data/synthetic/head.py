@@ -61,8 +61,8 @@ class Head:
 
 
 def _cheeks(vertices: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    x, y, z = np.abs(vertices[:, 0]), vertices[:, 1], vertices[:, 2]
-    weight = np.exp(-(((x - 0.47) / 0.17) ** 4) - ((y - 6.85) / 0.22) ** 4)
+    x, y, z = vertices.astype(np.float64).T
+    weight = np.exp(-(((np.abs(x) - 0.47) / 0.17) ** 4) - ((y - 6.85) / 0.22) ** 4)
     weight *= (z > 0.7) & (masks[:, 0] == 0) & (masks[:, 3] < 20)
     return np.where(weight > 0.02, weight, 0).astype(np.float32)
 

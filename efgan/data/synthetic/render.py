@@ -96,7 +96,7 @@ def _rotation(view: View) -> np.ndarray:
     turn = np.array([[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]])
     nod = np.array([[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]])
     tilt = np.array([[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
-    return (tilt @ nod @ turn).astype(np.float32)
+    return tilt @ nod @ turn
 
 
 class _Camera:
@@ -184,9 +184,12 @@ def _draw_hair(image, depth, person: _Person, camera: _Camera, vertices, normals
 
 
 def _developed(image: np.ndarray, view: View, samples: int) -> np.ndarray:
-    """Averages the samples, maps tones and encodes to uint8."""
+    """Averages the samples, maps tones and encodes to uint8.
+
+    In float64, as rotations are: NumPy's float32 powers and products differ from one kind of CPU to the next.
+    """
     size = image.shape[0] // samples
-    picture = image.reshape(size, samples, size, samples, 3).mean((1, 3)) * (1.12 * view.exposure)
+    picture = image.reshape(size, samples, size, samples, 3).mean((1, 3), dtype=np.float64) * (1.12 * view.exposure)
     picture = np.clip(1.12 * picture / (1 + 0.18 * picture), 0, 1) ** (1 / 2.2) * 255
     if view.noise:
         picture = picture + np.random.default_rng([view.background_seed, 9]).normal(size=picture.shape) * view.noise

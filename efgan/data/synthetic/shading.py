@@ -204,7 +204,7 @@ def _eye_colour(dx, dy, dz, gaze, look, table):
     )
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True)
 def shade_head(
     image, triangle, weight, triangles, part, attributes, occlusion, ss, eyes, gaze, look, light, scalp, table
 ):
@@ -320,7 +320,7 @@ def shade_head(
                 image[row, column, c] = albedo * irradiance + mirror * light.key_colour[c] + catch
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True)
 def shade_lashes(image, triangle, weight, triangles, tips, rest, strength):
     """Darkens the samples under the lash mesh; `tips` is V (0 root, 1 tip), `rest` V×3, `strength` 0 to 1."""
     height, width = triangle.shape
@@ -340,7 +340,7 @@ def shade_lashes(image, triangle, weight, triangles, tips, rest, strength):
                 image[row, column, c] = image[row, column, c] * (1 - cover) + 0.01 * cover
 
 
-@njit(cache=True, fastmath=True)
+@njit(cache=True)
 def shade_hair(image, triangle, weight, triangles, attributes, level, sheet, colour, light, scalp, table):
     """Blends one layer of hair over the image.
 
