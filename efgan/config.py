@@ -272,9 +272,10 @@ def find_preset(name: str) -> Preset:
 
 # What everybody's CPU can do: one recipe for all methods, so that they compare (our decision, measured).
 _SMALL_MODEL = ModelConfig(width=24, local_width=16, blocks=3, refiner_width=16, refiner_blocks=3, critic_width=32,
-                           critic_max_width=512, relative_aus=True, eyes_with_brows=True)  # fmt: skip
-_SMALL_LOSS = LossWeights(lambda_cond=18.0, lambda_chroma=50.0, lambda_attn=0.03, lambda_tv=3e-5, lambda_floor=3.0,
-                          lambda_sens=0.125, lambda_sens_final=0.03, cond_on_change=True)  # fmt: skip
+                           critic_max_width=512, relative_aus=True, eyes_with_brows=True,
+                           refiner_start="layers")  # fmt: skip
+_SMALL_LOSS = LossWeights(lambda_cond=18.0, lambda_chroma=50.0, lambda_attn=0.03, lambda_tv=3e-5, lambda_opacity=2.0,
+                          lambda_floor=3.0, lambda_sens=0.125, lambda_sens_final=0.03, cond_on_change=True)  # fmt: skip
 _SMALL_TRAIN = TrainConfig(
     iterations=700, cascade_iterations=150, batch_size=8, cascade_batch_size=8, n_critic=2, critic_warmup=400,
     interpolator_iterations=1_000, sample_every=500, checkpoint_every=100, target_noise=0.0,
@@ -286,8 +287,7 @@ _SMALL_EVAL = EvalConfig(classifier="small", classifier_epochs=25, classifier_se
 _SMOKE_FACES = DataConfig(image_size=64, identities=8, variants=1, random_aus=2, test_fraction=0.25)
 
 PRESETS: dict[str, Preset] = {
-    # plumbing: everything runs, nothing is learnt
-    "smoke": Preset(
+    "smoke": Preset(  # plumbing: everything runs, nothing is learnt
         rafd=_SMOKE_FACES, cfeed=_SMOKE_FACES, joint=_SMOKE_FACES,
         model=replace(_SMALL_MODEL, width=8, local_width=8, blocks=1, refiner_width=8, refiner_blocks=1,
                       critic_width=8),
@@ -306,11 +306,11 @@ PRESETS: dict[str, Preset] = {
     "long": Preset(
         rafd=DataConfig(image_size=64, random_aus=24), joint=DataConfig(image_size=64, random_aus=8),
         cfeed=DataConfig(image_size=64, identities=120, random_aus=8),
-        model=replace(_SMALL_MODEL, critic_fine_layer=3),
+        model=replace(_SMALL_MODEL, critic_fine_layer=3, refiner_start="mean"),
         train=replace(_SMALL_TRAIN, iterations=1_800, cascade_iterations=360, interpolator_iterations=5_000,
-                      loss=replace(_SMALL_LOSS, lambda_cond=14.0, lambda_chroma=30.0),
+                      loss=replace(_SMALL_LOSS, lambda_cond=14.0, lambda_chroma=30.0, lambda_opacity=0.0),
                       cascade_loss=replace(_SMALL_TRAIN.cascade_loss, lambda_cond=14.0, lambda_chroma=90.0,
-                                           lambda_floor=0.0, cond_unit=0.028),
+                                           lambda_floor=0.0, lambda_opacity=0.0, cond_unit=0.028),
                       optim=replace(_SMALL_TRAIN.optim, ema=0.995)),
         evaluation=replace(_SMALL_EVAL, classifier_seeds=3, max_pairs=None),
     ),
