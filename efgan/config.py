@@ -99,7 +99,7 @@ class LossWeights:
     lambda_attn: float = 0.1  # λ3, mean attention; GANimation's weight
     lambda_opacity: float = 0.0  # colours that attention takes and that do not show; our decision
     lambda_floor: float = 0.0  # what a branch's mean attention lacks of `losses.LEAST_ATTENTION`; our decision
-    lambda_interp: float = 1.0  # λ4, Interpolator; our decision
+    lambda_interp: float = 1.0  # λ4; the Interpolator is trained alone, so Adam undoes it: see lambda_sem
     lambda_tv: float = 1e-4  # total variation of attention, per image; GANimation's paper
     lambda_gp: float = 10.0  # gradient penalty; WGAN-GP
     lambda_sens: float = 0.0  # label sensitivity of the critic, relative to its label error's weight; our decision

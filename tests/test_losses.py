@@ -201,3 +201,18 @@ def test_au_critic_loss_does_not_reach_the_interpolator():
     interpolated = torch.rand(4, 17, requires_grad=True)
     losses.compute_au_critic_loss(AUCritic(), torch.rand(4, 17), interpolated, torch.rand(4, 1), 10.0).backward()
     assert interpolated.grad is None
+
+
+def test_semantic_term_is_the_squared_distance_to_linear():
+    """An Interpolator that adds 0.1 to every AU pays λ_sem · 17 · 0.01 beside the critic's term."""
+    critic, source, target, alpha = AUCritic(), torch.rand(4, 17), torch.rand(4, 17), torch.rand(4, 1)
+    too_much = lambda aus, change: aus + change + 0.1  # noqa: E731
+    loss = losses.compute_interpolation_loss(too_much, critic, source, target, alpha, 10.0)
+    torch.testing.assert_close(loss, 1.7 - critic(torch.lerp(source, target, alpha) + 0.1).mean())
+
+
+def test_au_critic_loss_in_closed_form():
+    """E[D(ŷ)] − E[D(real)] + λ (‖∇D‖ − 1)² of a linear critic, whose gradient is its weight everywhere."""
+    weight, real, interpolated = torch.full((17,), 2 / 17**0.5), torch.rand(4, 17), torch.rand(4, 17)
+    loss = losses.compute_au_critic_loss(lambda aus: aus @ weight, real, interpolated, torch.rand(4, 1), 10.0)
+    torch.testing.assert_close(loss, ((interpolated - real) @ weight).mean() + 10.0 * (2 - 1) ** 2)

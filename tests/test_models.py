@@ -303,6 +303,14 @@ def test_cascade_chains_its_stages(tiny_model):
     assert torch.equal(second.image, edit.image)
 
 
+def test_the_last_image_teaches_every_stage(tiny_model):
+    """Stages are fine-tuned end to end (paper 3.3): gradient of the final image reaches all of them."""
+    cascade = build("cascade_ef_gan", tiny_model)
+    cascade(torch.rand(1, 3, 64, 64), torch.rand(1, 17), torch.rand(1, 17)).image.square().sum().backward()
+    for stage in cascade.stages:
+        assert stage.transformer.global_branch.backbone.head.weight.grad.abs().sum() > 0
+
+
 def test_cascade_stages_do_not_share_weights(tiny_model):
     """Stages are untied, the Interpolator is one."""
     cascade = build("cascade", tiny_model)

@@ -142,12 +142,49 @@ def test_a_cascade_starts_from_the_single_run(train):
     assert len(load_run(folder).generator.stages) == 2
 
 
+def test_a_missing_start_is_told_before_faces_are_rendered(train, monkeypatch):
+    """That takes minutes."""
+    monkeypatch.setattr(run_module, "load_faces", lambda config: pytest.fail("rendered"))
+    with pytest.raises(UserError, match="starts from a trained local_focus"):
+        train("cascade_ef_gan")
+
+
 def test_every_stage_starts_from_the_single_weights(train, monkeypatch):
     """Before any update all stages and the critic equal the trained single stage (paper 3.3)."""
-    single = load_run(train("local_focus")).generator.state_dict()
+    start = train("local_focus")
+    single = load_run(start).generator.state_dict()
     monkeypatch.setattr(run_module.Trainer, "run", lambda self: self._history.write_text(""))
-    for stage in load_run(train("cascade_ef_gan")).generator.stages:
+    folder = train("cascade_ef_gan")
+    for stage in load_run(folder).generator.stages:
         assert all(torch.equal(value, single[name]) for name, value in stage.state_dict().items())
+    before, after = (load_tensors(place / "critic.safetensors")[0] for place in (start, folder))
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_single_stages_and_cascades_have_schedules_of_their_own(train, tiny_train, monkeypatch):
+    """Length, batch size, learning rate and the critic's warm-up, which a cascade's critic has had."""
+    schedule = replace(tiny_train, batch_size=3, cascade_batch_size=2, cascade_lr_factor=0.25, critic_warmup=5)
+    monkeypatch.setitem(PRESETS, "smoke", replace(PRESETS["smoke"], train=schedule))
+    trainers = []
+    monkeypatch.setattr(run_module.Trainer, "run", lambda self: trainers.append(self) or self._history.write_text(""))
+    train("local_focus")
+    train("cascade_ef_gan")
+    found = [(t.iterations, t.sampler.batch_size, t.learning_rate, t.critic_warmup) for t in trainers]
+    assert found == [(6, 3, 1e-4, 5), (4, 2, 0.25e-4, 0)]
+    assert trainers[0].seconds == 0 < trainers[1].seconds, "the Interpolator's training counts"
+
+
+def test_focus_boxes_know_no_test_face(train, tmp_path, monkeypatch):
+    """They are the average positions of training faces: moving the landmarks of test faces moves nothing."""
+    faces = make_faces(people=8)
+    folder = train("local_focus")
+    tested = [faces.names.index(name) for name in json.loads((folder / "split.json").read_text())["test"]]
+    moved = faces.landmarks.clone()
+    moved[tested] = 0
+    monkeypatch.setattr(run_module, "load_faces", lambda config: replace(faces, landmarks=moved))
+    with pytest.warns(UserWarning, match="previous1"):
+        again = train("local_focus")
+    assert load_run(again).state["boxes"] == load_run(again.with_name("seed0.previous1")).state["boxes"]
 
 
 def test_a_cascade_follows_its_single_run(train):
@@ -204,9 +241,12 @@ def test_an_interrupted_cascade_keeps_the_record_of_its_interpolator(train, monk
         with pytest.raises(ZeroDivisionError):
             train("cascade_ef_gan")
     left_over.touch()
+    begun = json.loads((left_over.parent / "manifest.json").read_text())
     folder = train("cascade_ef_gan")
     assert not left_over.exists()
-    assert "wasserstein_gap" in json.loads((folder / "manifest.json").read_text())["notes"]["interpolator"]
+    notes = json.loads((folder / "manifest.json").read_text())["notes"]
+    assert "wasserstein_gap" in notes["interpolator"]
+    assert notes["resumed_from"] == [{name: begun[name] for name in ("started", "git", "device", "environment")}]
 
 
 def test_a_cascade_refuses_a_start_of_other_settings(train, tiny_train, monkeypatch):
@@ -325,8 +365,8 @@ def train_wild(tmp_path, monkeypatch, tiny_model, tiny_train):
     monkeypatch.setattr(run_module, "load_faces", lambda config: make_faces(people=8))
     monkeypatch.setitem(PRESETS, "smoke", replace(PRESETS["smoke"], model=tiny_model, train=tiny_train))
 
-    def call(experiment: str, dataset: str):
-        return train_run(root=tmp_path, preset="smoke", dataset=dataset, experiment=experiment, seed=0)
+    def call(experiment: str, dataset: str, split: str | None = None):
+        return train_run(root=tmp_path, preset="smoke", dataset=dataset, experiment=experiment, seed=0, split=split)
 
     return call
 
@@ -358,6 +398,12 @@ def test_wild_fine_tuning_goes_on_from_the_cascade_on_both_sets(train_wild, join
         before, after = (load_tensors(folder / name)[0] for folder in (joint, wild))
         assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
     assert load_editor(wild).num_stages == 2
+
+
+def test_wild_fine_tuning_refuses_a_start_that_knows_its_test_people(train_wild, joint):
+    """The embedded wild faces show the people of the joined sets: both are split alike."""
+    with pytest.raises(UserError, match=r"another split.*--dataset synthetic_joint --split image"):
+        train_wild("cascade_ef_gan_wild", "synthetic_wild", split="image")
 
 
 def test_wild_fine_tuning_trains_the_stages(train_wild, joint):

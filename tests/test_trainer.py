@@ -1,6 +1,7 @@
 """The training loop: what it updates, what it logs, and that it resumes bit by bit."""
 
 import json
+import time
 import warnings
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from efgan.data.batches import BatchSampler
 from efgan.errors import UserError
 from efgan.models import build_generator
 from efgan.models.discriminator import Critic
+from efgan.training import trainer as trainer_module
 from efgan.training.checkpoint import load_tensors, save_tensors
 from efgan.training.cuda_graph import CapturedStep
 from efgan.training.objectives import build_objective
@@ -99,6 +101,65 @@ def test_critic_step_leaves_the_generator_alone(build):
     draw = trainer._draw()
     trainer._update_critic(draw, trainer.generator(draw.images, draw.source, draw.target), trainer._progress)
     assert all(p.grad is None for p in trainer.generator.parameters())
+
+
+def test_the_generator_learns_from_the_last_draw_and_its_edit(build, monkeypatch):
+    """One edit serves the last critic update and the generator's: both are of the same faces and conditions."""
+    trainer, seen = build(n_critic=3), []
+    update = Trainer._update_generator
+    monkeypatch.setattr(Trainer, "_update_generator", lambda *given: seen.append(given) or update(*given))
+    draws = [trainer._draw() for _ in range(3)]
+    with torch.no_grad():
+        expected = trainer.generator(draws[-1].images, draws[-1].source, draws[-1].target).image
+    trainer._update(trainer._progress, *(tensor for draw in draws for tensor in draw))
+    ((_, draw, edit, _),) = seen
+    assert all(a is b for a, b in zip(draw, draws[-1], strict=True)) and torch.equal(edit.image, expected)
+
+
+@pytest.mark.parametrize("experiment", ["local_focus", "cascade_ef_gan"])
+def test_every_stage_goes_back_the_way_it_came(build, experiment):
+    """The cycle of a stage: from its own image and condition to the condition before it (our decision)."""
+    trainer = build(experiment)
+    draw = trainer._draw()
+    edit = trainer.generator(draw.images, draw.source, draw.target)
+    stages = list(getattr(trainer.generator, "stages", [trainer.generator]))
+    calls = []
+    for stage in stages:
+        stage.register_forward_pre_hook(lambda _, given: calls.append(given))
+    trainer._update_generator(draw, edit, trainer._progress)
+    path = [draw.target] if edit.stage_aus is None else [*edit.stage_aus.unbind(1)]
+    steps = zip(calls, edit.stages or (edit,), path, [draw.source, *path[:-1]], strict=True)
+    for (image, own, back), stage_edit, condition, before in steps:
+        assert image is stage_edit.image and torch.equal(own, condition) and torch.equal(back, before)
+
+
+def test_the_warm_up_teaches_the_critics_labels_alone(build, monkeypatch):
+    """On real faces, before the first iteration and once: scores and the generator stay, the label error falls."""
+    trainer = build(iterations=3)
+    trainer.critic_warmup, taught = 30, []
+    generator = [p.detach().clone() for p in trainer.generator.parameters()]
+    scores = trainer.critic.patch_head.weight.detach().clone()
+    descend = trainer_module._descend
+    monkeypatch.setattr(trainer_module, "_descend", lambda adam, terms: taught.append(terms) or descend(adam, terms))
+    trainer._warm_up_critic()
+    assert torch.equal(trainer.critic.patch_head.weight, scores)
+    assert all(torch.equal(a, b) for a, b in zip(generator, trainer.generator.parameters(), strict=True))
+    assert len(taught) == 30 and taught[-1]["cond"] < taught[0]["cond"] / 2
+    for first in (33, 36):  # a run that goes on from its checkpoint has been warmed up
+        taught.clear()
+        rest = build(iterations=first - 30, n_critic=1)
+        rest.critic_warmup = 30
+        rest.run()
+        assert len(taught) == (30 + 2 * 3 if first == 33 else 2 * 3)
+
+
+def test_the_clock_counts_the_warm_up_and_what_came_before(build, monkeypatch):
+    """`training_seconds` of a report: Interpolator, the critic's warm-up, iterations."""
+    trainer = build(iterations=1)
+    trainer.seconds = 100.0
+    monkeypatch.setattr(Trainer, "_warm_up_critic", lambda self: time.sleep(0.3))
+    trainer.run()
+    assert 100.3 < trainer.seconds < 110
 
 
 def test_non_finite_losses_name_iteration_and_term(build):

@@ -1,5 +1,7 @@
 """Teaches the AUs Interpolator against its Wasserstein critic, on AU vectors alone (paper 3.2)."""
 
+import time
+
 import torch
 from torch import Tensor
 
@@ -29,8 +31,9 @@ def train_interpolator(
 
     Returns:
         What it gained on one batch: the Wasserstein gap E[D(real)] − E[D(ŷ)] of its AUs and of linear
-        interpolation, and its root mean square distance to the linear AUs.
+        interpolation, its root mean square distance to the linear AUs, and the seconds it took.
     """
+    started = time.perf_counter()
     critic, weights = AUCritic(), config.cascade_loss
     betas = (config.optim.beta1, 0.9)
     adam, adam_critic = (
@@ -62,7 +65,8 @@ def train_interpolator(
         adam.step()
         if not torch.isfinite(loss):
             raise RuntimeError(f"the Interpolator's loss is {loss.item()} at iteration {iteration}")
-    return _gain(interpolator, critic, *draw(2048))
+    gained = _gain(interpolator, critic, *draw(2048))
+    return gained | {"seconds": time.perf_counter() - started}
 
 
 @torch.no_grad()

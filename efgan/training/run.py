@@ -71,10 +71,11 @@ def train_run(
         TrainingDivergedError: a loss is not finite.
     """
     config = run_config(preset, dataset, experiment, seed, split=split, data_root=data_root)
-    if not find_experiment(experiment).trains:
-        raise UserError(f"experiment {experiment!r} trains no generator: evaluate it instead")
     folder = run_folder(root, preset, dataset, experiment, seed)
-    return train_faces(folder, config, load_faces(config.data), start=_initial_weights(root, config))
+    if not find_experiment(experiment).trains:
+        raise UserError(f"experiment {experiment!r} trains no generator: run `efgan evaluate {folder}` instead")
+    start = _initial_weights(root, config)  # before minutes of rendering
+    return train_faces(folder, config, load_faces(config.data), start=start)
 
 
 def train_faces(folder: Path, config: RunConfig, faces: FaceSet, *, start: list[Path]) -> Path:
@@ -110,14 +111,9 @@ def train_faces(folder: Path, config: RunConfig, faces: FaceSet, *, start: list[
         faces.landmarks[parts.train], config.data.image_size, eyes_with_brows=config.model.eyes_with_brows
     )
     with Manifest.start(
-        folder,
-        config=config,
-        data_hash=origin["data_hash"],
-        split_hash=parts.hash,
-        device=str(device),
-        inputs=start,
+        folder, config=config, data_hash=origin["data_hash"], split_hash=parts.hash, device=str(device), inputs=start,
         notes=_notes_of_interrupted(folder),
-    ) as manifest:
+    ) as manifest:  # fmt: skip
         trainer = _build_trainer(config, faces, parts, boxes, start, folder, device, manifest)
         trainer.run()
         state = {"boxes": boxes, "expression_names": faces.expression_names, "evaluated": faces.evaluated}
@@ -194,8 +190,11 @@ def _is_finished(folder: Path) -> bool:
 
 
 def _notes_of_interrupted(folder: Path) -> dict[str, Any]:
-    """What the manifest of a run that goes on from a checkpoint says of its beginning."""
-    return _record(folder).get("notes", {}) if (folder / "checkpoint.safetensors").exists() else {}
+    """What the manifest of a run that goes on from a checkpoint says of its beginning, and who made that."""
+    if not (record := _record(folder)) or not (folder / "checkpoint.safetensors").exists():
+        return {}
+    before = {name: record[name] for name in ("started", "git", "device", "environment")}
+    return record["notes"] | {"resumed_from": [*record["notes"].get("resumed_from", []), before]}
 
 
 def _set_aside_other_work(folder: Path, config: RunConfig, origin: dict[str, Any]) -> None:
@@ -252,9 +251,10 @@ def _initial_weights(root: Path | str, config: RunConfig) -> list[Path]:
     found = [[folder / WEIGHTS, folder / CRITIC] for folder in folders]
     found = [paths for paths in found if all(path.exists() for path in paths)]
     wanted = replace(config, experiment=single)
-    if entry.fine_tunes:  # its start has a dataset and a split of its own
+    if entry.fine_tunes:  # its start has a dataset of its own; the embedded wild faces are of the same people
         data_root = None if family_of(datasets[-1]) == "synthetic" else config.data.data_root
-        wanted = run_config(config.preset, datasets[-1], single, config.seed, data_root=data_root)
+        split = config.data.split if config.data.synthetic else None
+        wanted = run_config(config.preset, datasets[-1], single, config.seed, split=split, data_root=data_root)
     remedy = f"run `{train_command(wanted)}` first"
     if not found:
         raise UserError(f"{config.experiment} starts from a trained {single}, which is not there: {remedy}")
@@ -263,6 +263,7 @@ def _initial_weights(root: Path | str, config: RunConfig) -> list[Path]:
     fits = what_weights_depend_on(start) == what_weights_depend_on(wanted)
     if entry.fine_tunes:
         fits = start.data.image_size == config.data.image_size and start.model == config.model
+        fits = fits and (start.data == wanted.data or not config.data.synthetic)
     if not fits:
         raise UserError(f"{config.experiment} starts from {folder}, which was trained on another split or with other "
                         f"settings: {remedy}")  # fmt: skip
@@ -299,6 +300,7 @@ def _build_trainer(
         iterations=iterations, learning_rate=learning_rate, critic_warmup=critic_warmup, folder=folder,
         precision=choose_precision(train.precision, device),
         preview=preview_batch(faces.subset(parts.test)).to(device),
+        seconds=manifest.record["notes"].get("interpolator", {}).get("seconds", 0.0),
     )  # fmt: skip
 
 

@@ -72,6 +72,7 @@ class Trainer:
         precision: "fp32" or "bf16", of the convolutions; a resumed run keeps the one it began with.
         folder: receives history.jsonl, samples/ and checkpoint.safetensors.
         preview: faces for the sample grids; None for none.
+        seconds: spent so far; at first on the Interpolator.
     """
 
     generator: nn.Module
@@ -86,6 +87,7 @@ class Trainer:
     critic_warmup: int = 0
     precision: str = "fp32"
     preview: Batch | None = None
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self._set_precision(self.precision)
@@ -102,7 +104,6 @@ class Trainer:
         self._captured = CapturedStep() if on_gpu else None
         self.rate = self.learning_rate
         self.iteration = 0
-        self.seconds = 0.0
         self.alarms: dict[str, str] = {}
         self._pending: list[dict[str, Tensor]] = []
 
@@ -113,12 +114,13 @@ class Trainer:
             TrainingDivergedError: a term is not finite; the message names it and the iteration.
             UserError: the checkpoint is damaged or of another version.
         """
+        started = time.perf_counter()
         if self._checkpoint.exists():
             self._resume()
         else:
             self._history.unlink(missing_ok=True)  # of a run that died before its first checkpoint
             self._warm_up_critic()
-        started = time.perf_counter() - self.seconds
+        started -= self.seconds
         for _ in track(range(self.iteration, self.iterations), total=self.iterations, initial=self.iteration,
                        description=f"training {self.folder.parent.name}"):  # fmt: skip
             self._pending.append(self.step())
@@ -235,8 +237,7 @@ class Trainer:
         self._pending.clear()
         means = dict(zip(names, values.mean(0).tolist(), strict=True))
         self._watch_attention(means)
-        line = {"iteration": self.iteration, "seconds": round(self.seconds, 2),
-                "learning_rate": self.rate, **means}  # fmt: skip
+        line = {"iteration": self.iteration, "seconds": round(self.seconds, 2), "learning_rate": self.rate, **means}
         with self._history.open("a") as file:
             file.write(json.dumps(line) + "\n")
 
