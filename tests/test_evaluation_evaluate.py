@@ -15,6 +15,7 @@ from efgan.data.faces import to_float
 from efgan.data.splits import split_faces
 from efgan.errors import UserError
 from efgan.evaluation import evaluate, protocol
+from efgan.evaluation.expression_accuracy import train_classifiers
 from efgan.evaluation.judges import load_judges, train_judges
 from efgan.models.branch import BranchOutput, Edit
 
@@ -148,7 +149,7 @@ def test_judges_of_something_else_are_refused(judged, tmp_path):
         load_judges(folder, faces, replace(split, hash="other"), config)
     with pytest.raises(UserError, match="another classifier_epochs"):
         load_judges(folder, faces, split, replace(config, classifier_epochs=3))
-    with pytest.raises(UserError, match=r"judges\.json is missing; run the experiment 'controls'"):
+    with pytest.raises(UserError, match=r"judges\.json is missing; run `efgan evaluate "):
         load_judges(tmp_path, faces, split, config)
     for file in folder.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
@@ -156,6 +157,66 @@ def test_judges_of_something_else_are_refused(judged, tmp_path):
     (tmp_path / "au_estimator.safetensors").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="damaged"):
         load_judges(tmp_path, faces, split, config)
+
+
+def rows_of(images, faces):
+    """Positions in the set of pictures that were taken from it."""
+    place = {image.numpy().tobytes(): row for row, image in enumerate(faces.images)}
+    return {place[image.numpy().tobytes()] for image in images}
+
+
+def test_judges_learn_from_training_faces_alone(tmp_path, monkeypatch):
+    """Classifiers, the AU estimator and the identity classifier; test faces are for measuring them."""
+    faces = make_faces(people=5, size=32, unclassed=5)
+    split = split_faces(faces, DataConfig(image_size=32, split="identity", test_fraction=0.4))
+    learnt = []
+    for module in ("judges", "expression_accuracy"):
+        monkeypatch.setattr(f"efgan.evaluation.{module}.fit", lambda net, images, *_, **__: learnt.append(images))
+    judges = train_judges(faces, split, CONFIG, tmp_path)
+    train = set(split.train.tolist())
+    assert len(learnt) == 4 and all(rows_of(images, faces) <= train for images in learnt)
+    assert rows_of(learnt[-1], faces) == train and judges.reference.tolist() == split.test.tolist()
+
+
+def test_the_au_estimator_is_measured_on_faces_it_has_not_seen(judged, tmp_path, monkeypatch):
+    """Those of test people without a class too."""
+    faces, split, config, _, judges = judged
+    measured = []
+    monkeypatch.setattr(evaluate, "estimator_quality", lambda _, aus: measured.append(aus) or {})
+    evaluate.evaluate_controls(faces, split, judges, config, tmp_path)
+    seen = torch.zeros(len(faces), dtype=torch.bool)
+    seen[split.train] = True
+    assert torch.equal(measured[0], faces.aus[~seen])
+
+
+def test_classifiers_of_R_and_G_see_edits_of_training_faces_alone(judged, tmp_path, monkeypatch):
+    """R+G is tested on faces whose people no classifier has seen."""
+    faces, split, config, _, judges = judged
+    learnt = []
+
+    def train(images, *_, real_count, **__):
+        learnt.append((images, real_count))
+        return judges.classifiers
+
+    monkeypatch.setattr(evaluate, "train_classifiers", train)
+    copy = lambda images, *_: Edit(image=images)  # noqa: E731
+    evaluate.evaluate_run(copy, faces, split, judges, config, tmp_path)
+    ((images, real_count),) = learnt
+    assert len(images) == 2 * real_count and rows_of(images, faces) <= set(split.train.tolist())
+
+
+@pytest.mark.parametrize("count", [60, 203, 640, 912])
+def test_R_and_R_and_G_are_trained_equally_long(count, monkeypatch):
+    """As many updates, whatever the last batch holds: only the data differ."""
+    updates = []
+    monkeypatch.setattr("efgan.evaluation.expression_accuracy.fit", lambda _, images, *__, epochs, batch_size, **___:
+                        updates.append(epochs * -(-len(images) // batch_size)))  # fmt: skip
+    for n in (count, 2 * count):
+        images, labels = torch.zeros(n, 3, 8, 8, dtype=torch.uint8), torch.zeros(n, dtype=torch.int64)
+        train_classifiers(images, labels, replace(CONFIG, classifier_seeds=1, classifier_epochs=25), classes=8, seed=0,
+                          real_count=count)  # fmt: skip
+    assert updates[1] == pytest.approx(updates[0])
+    assert updates[0] == pytest.approx(25 * max(1, 640 / count) * -(-count // 32))
 
 
 def test_an_empty_side_of_the_split_is_a_user_error(judged, tmp_path):

@@ -1,7 +1,7 @@
 """From an experiment's name to its metrics: what must be there first, and what a run of `controls` leaves."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from conftest import make_faces
@@ -46,7 +46,7 @@ def test_an_untrained_run_is_refused(root):
 def test_controls_come_first(root):
     """Without judges a trained run cannot be measured; the message says what to run."""
     train_run(root=root, experiment="baseline", **NAMES)
-    with pytest.raises(UserError, match="run the experiment 'controls'"):
+    with pytest.raises(UserError, match=r"run `efgan evaluate .*/controls/seed0`"):
         evaluate_experiment(root=root, experiment="baseline", **NAMES)
 
 
@@ -55,6 +55,37 @@ def test_a_run_is_not_measured_on_another_split_than_its_own(root):
     train_run(root=root, experiment="baseline", **NAMES)
     with pytest.raises(UserError, match="was trained on the identity split, not on image"):
         evaluate_experiment(root=root, experiment="baseline", split="image", **NAMES)
+
+
+def test_a_run_is_measured_on_the_faces_it_was_trained_on(root, monkeypatch):
+    """Other pictures, or another split of the same: its test faces may be training faces."""
+    folder = train_run(root=root, experiment="baseline", **NAMES)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"split_hash": "another"}))
+    with pytest.raises(UserError, match="another split of them: train it again with `efgan train baseline"):
+        evaluate_experiment(root=root, experiment="baseline", **NAMES)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    monkeypatch.setattr(run_module, "load_faces", lambda config: make_faces(people=9))
+    with pytest.raises(UserError, match="trained on other faces"):
+        evaluate_experiment(root=root, experiment="baseline", **NAMES)
+
+
+def test_photos_may_have_been_moved_since_the_training(root, monkeypatch):
+    """They are looked for where the caller says; the record is of what was evaluated, on the run's own split."""
+    folder = train_run(root=root, experiment="baseline", split="image", **NAMES)
+    asked = []
+    monkeypatch.setattr(run_module, "load_faces", lambda config: asked.append(config) or make_faces(people=8))
+    monkeypatch.setattr(run_module, "load_judges", lambda *_: None)
+
+    def evaluate(*given, seed):
+        for name in ("metrics.json", "pairs.csv"):
+            (folder / name).touch()
+
+    monkeypatch.setattr(run_module, "evaluate_run", evaluate)
+    evaluate_experiment(root=root, experiment="baseline", data_root="/new", **NAMES)
+    recorded = json.loads((folder / "evaluation.manifest.json").read_text())["config"]["data"]
+    for found in (asdict(asked[0]), recorded):
+        assert (found["data_root"], found["split"]) == ("/new", "image")
 
 
 def test_controls_leave_config_and_manifest(root, quick_controls):
@@ -79,6 +110,13 @@ def test_a_run_folder_tells_its_root_and_configuration(root):
     folder = train_run(root=root, experiment="baseline", **NAMES)
     found, config = find_run(folder)
     assert found == root and config.experiment == "baseline"
+
+
+def test_controls_need_not_be_there_to_be_made(tmp_path):
+    """Their folder's name says all, so every message that asks for them is a command that makes them."""
+    found, config = find_run(run_folder(tmp_path, "slim", "synthetic_cfeed", "controls", 2))
+    assert (found, config.preset, config.data.dataset, config.experiment, config.seed) == (
+        tmp_path, "slim", "synthetic_cfeed", "controls", 2)  # fmt: skip
 
 
 def test_a_moved_run_is_refused(root, tmp_path):

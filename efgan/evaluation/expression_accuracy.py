@@ -4,10 +4,11 @@
 - G: the same classifiers on the edits of test faces; right when they see the expression that was asked for.
 - R+G: trained on real training faces and edits of them, tested on real test faces.
 
-Source: paper 4.2 and table 1. Several classifiers that differ in their seed give a mean and a spread (spec
+Source: paper 4.3 and table 1. Several classifiers that differ in their seed give a mean and a spread (spec
 4).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -81,7 +82,8 @@ def train_classifiers(
             so that R+G differs from R in the data, not in the length of the training (our decision).
     """
     real_count = real_count or len(images)
-    epochs = config.classifier_epochs * max(real_count, LEAST_EPOCH) / len(images)
+    passes = config.classifier_epochs * max(1, LEAST_EPOCH / real_count)
+    epochs = passes * math.ceil(real_count / BATCH_SIZE) / math.ceil(len(images) / BATCH_SIZE)
     trained = []
     for k in range(config.classifier_seeds):
         own_seed = 1000 * seed + k

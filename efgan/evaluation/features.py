@@ -148,7 +148,7 @@ def compute_frechet_distance(real: Tensor, edited: Tensor) -> float:
     With fewer images than dimensions the covariances are rank-deficient and the value is biased upwards:
     compare it only between sets of equal size.
 
-    Source: Heusel et al. 2017; paper 4.2. Computed by torch-fidelity in float64.
+    Source: Heusel et al. 2017; paper 4.3. Computed by torch-fidelity in float64.
     """
     ensure_torchvision_importable()
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric

@@ -22,7 +22,7 @@ def compute_psnr(a: Tensor, b: Tensor, *, box: tuple[int, int, int, int] | None 
     Raises:
         ValueError: the images are not uint8 or differ in shape.
 
-    Source: paper 4.2 (PSNR between the edit and the real face of the same identity and expression); 8-bit
+    Source: paper 4.3 (PSNR between the edit and the real face of the same identity and expression); 8-bit
         RGB, MAX 255, no alignment: our decision.
 
     >>> black = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)

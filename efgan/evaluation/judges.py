@@ -35,7 +35,10 @@ from efgan.training.precision import pick_device
 from efgan.training.supervised import fit, load_net, smoothed_cross_entropy
 
 # What trains them: judges made by other code are not taken for today's.
-CODE = ("evaluation/judges.py", "evaluation/expression_accuracy.py", "models/classifiers.py", "training/supervised.py")
+CODE = (
+    "data/photometry.py", "evaluation/expression_accuracy.py", "evaluation/features.py", "evaluation/judges.py",
+    "evaluation/protocol.py", "models/classifiers.py", "training/supervised.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +131,7 @@ def load_judges(
             or with other settings.
     """
     device = device or pick_device()
-    remedy = "run the experiment 'controls' of this dataset, preset and seed (again)"
+    remedy = f"run `efgan evaluate {folder}`"
     try:
         saved = json.loads((folder / "judges.json").read_text())
         expected = _description(faces, split, config)

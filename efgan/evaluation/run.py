@@ -1,5 +1,7 @@
 """Evaluates one experiment from its name: faces, split, judges, editor, metrics."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 from efgan.config import RunConfig, to_json
@@ -25,7 +27,7 @@ def evaluate_experiment(
         root: folder that holds results/.
         preset, dataset, experiment, seed: what to evaluate; see `run_config`.
         split: "identity" or "image", for `controls`; a trained run is evaluated on the split it was trained on.
-        data_root: folder of the real sets.
+        data_root: folder of the real sets; by default where the run found them.
 
     Returns:
         The run folder, with metrics.json and pairs.csv.
@@ -40,20 +42,22 @@ def evaluate_experiment(
         _evaluate_controls(folder, config)
         return folder
     editor = load_editor(folder)
-    if editor.config.data.split != config.data.split and split is not None:
-        raise UserError(f"{folder} was trained on the {editor.config.data.split} split, not on {split}: train it "
-                        f"again with `{train_command(config)}`")  # fmt: skip
-    faces = load_faces(editor.config.data)
-    parts = split_faces(faces, editor.config.data)
+    data = replace(editor.config.data, data_root=data_root or editor.config.data.data_root)
+    if data.split != config.data.split and split is not None:
+        raise UserError(f"{folder} was trained on the {data.split} split, not on {split}: train it again with "
+                        f"`{train_command(config)}`")  # fmt: skip
+    faces = load_faces(data)
+    parts = split_faces(faces, data)
     controls = run_folder(root, preset, dataset, "controls", seed)
     data_hash = faces.data_hash()
-    if editor.manifest["data_hash"] != data_hash:
-        raise UserError(f"{folder} was trained on other faces than the present ones: train it again with "
-                        f"`{train_command(editor.config)}`")  # fmt: skip
+    if (editor.manifest["data_hash"], editor.manifest["split_hash"]) != (data_hash, parts.hash):
+        raise UserError(f"{folder} was trained on other faces than the present ones, or on another split of them: "
+                        f"train it again with `{train_command(editor.config)}`")  # fmt: skip
     judges = load_judges(controls, faces, parts, config.evaluation)
     with Manifest.start(
-        folder, name="evaluation.manifest.json", config=config, data_hash=data_hash, split_hash=parts.hash,
-        device=str(editor.device), inputs=[folder / WEIGHTS, *sorted(controls.glob("*.safetensors"))],
+        folder, name="evaluation.manifest.json", data_hash=data_hash, split_hash=parts.hash,
+        config=replace(editor.config, data=data, evaluation=config.evaluation), device=str(editor.device),
+        inputs=[folder / WEIGHTS, *sorted(controls.glob("*.safetensors"))],
     ) as manifest:  # fmt: skip
         evaluate_run(editor.edit_batch, faces, parts, judges, config.evaluation, folder, seed=seed)
     manifest.finish(outputs=[folder / "metrics.json", folder / "pairs.csv"])
@@ -81,11 +85,17 @@ def _evaluate_controls(folder: Path, config: RunConfig) -> None:
 def find_run(folder: Path | str) -> tuple[Path, RunConfig]:
     """The root and the configuration of a run folder, results/<family>/<preset>/<dataset>/<experiment>/seed<k>.
 
+    `controls`, which nothing trains, need not be there yet.
+
     Raises:
         UserError: it is none.
     """
     folder = Path(folder).resolve()
-    config = read_config(folder)
+    unmade = re.search(r"/results/\w+/(\w+)/(\w+)/controls/seed(\d+)$", folder.as_posix())
+    if unmade and not (folder / "config.json").exists():
+        config = run_config(unmade[1], unmade[2], "controls", int(unmade[3]))
+    else:
+        config = read_config(folder)
     expected = run_folder(Path(), config.preset, config.data.dataset, config.experiment, config.seed)
     if folder.parts[-len(expected.parts) :] != expected.parts:
         raise UserError(f"{folder} is a run that was moved: it must lie under {expected} of some folder")
