@@ -41,7 +41,10 @@ def code(folder):
     return sorted(map(str, (CHECKOUT / "efgan" / folder).glob("*.py")))
 
 
-JUDGES = [str(CHECKOUT / "efgan" / name) for name in ("models/classifiers.py", "training/supervised.py")]
+JUDGES = [
+    str(CHECKOUT / "efgan" / name)
+    for name in ("data/photometry.py", "models/classifiers.py", "training/supervised.py")
+]
 
 
 def run_of(dataset, experiment, seed, file):
@@ -99,6 +102,7 @@ rule all:
 rule data:
     input:
         notebook=notebook("01_dataset"),
+        code=code("data/synthetic") if FAMILY == "synthetic" else [],
     output:
         notebook=BASE + "/{dataset}/dataset.ipynb",
     params:

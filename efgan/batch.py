@@ -23,6 +23,8 @@ from efgan.monitor import Monitor, duration
 from efgan.runner import GPUS, SUPERVISOR
 
 SNAKEFILE = Path(__file__).resolve().parents[1] / "Snakefile"
+CLUSTER_THREADS = 4  # of a job on a cluster; a profile's `set-threads` says otherwise
+CANCEL_SECONDS = 60  # for a cluster to take back what waits or runs there
 JOBS = ".jobs"  # folder of the progress files, one per running job
 
 
@@ -81,7 +83,7 @@ class Batch:
 
     @property
     def parallel(self) -> tuple[int, int]:
-        """Jobs at a time, and CPU threads of each."""
+        """Jobs at a time on this machine, and CPU threads of each."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         gpus = _count_gpus()
         jobs = self.jobs or (gpus if gpus and self.preset == "paper" else min(cores, 4 if gpus else 8))
@@ -90,9 +92,12 @@ class Batch:
     def command(self, *extra: str) -> list[str]:
         """The Snakemake call."""
         jobs, threads = self.parallel
+        cores, where = jobs * threads, ["--cores", str(jobs * threads)]
+        if self.profile:  # this machine's cores are not the nodes'
+            cores = threads = CLUSTER_THREADS
+            where = ["--profile", str(self.profile), *(["--jobs", str(self.jobs)] if self.jobs else [])]
         config = {"family": self.family, "preset": self.preset, "seeds": self.seeds, "threads": threads,
-                  "cores": jobs * threads, "split": self.split, "data_root": self.data_root}  # fmt: skip
-        where = ["--profile", str(self.profile)] if self.profile else ["--cores", str(jobs * threads)]
+                  "cores": cores, "split": self.split, "data_root": self.data_root}  # fmt: skip
         return [
             sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(self.root), *where,
             # We hold our own lock; Snakemake's is left behind when the machine dies.
@@ -148,10 +153,15 @@ def _snakemake(command: list[str], batch: Batch, log) -> Iterator[subprocess.Pop
         environment |= {f"{library}_NUM_THREADS": str(batch.parallel[1]) for library in ("OMP", "MKL", "OPENBLAS")}
     before = signal.signal(signal.SIGTERM, _as_interrupt)
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-                               env=environment, start_new_session=True, preexec_fn=_die_with_parent)  # fmt: skip
+                               env=environment, start_new_session=True,
+                               preexec_fn=_cancel_with_parent if batch.profile else _die_with_parent)  # fmt: skip
     try:
         yield process
     finally:
+        if batch.profile and process.poll() is None:  # interrupted, Snakemake cancels its jobs on the cluster
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(CANCEL_SECONDS)
         _end_tree(process)
         signal.signal(signal.SIGTERM, before)
 
@@ -160,11 +170,17 @@ def _as_interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(how: int = signal.SIGKILL) -> None:
     """On Linux: the kernel ends this child when `efgan reproduce` dies, so that it starts no further job."""
     if sys.platform == "linux":
         pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, how)
+
+
+def _cancel_with_parent() -> None:
+    """The same, as by Ctrl-C, which this child heeds even where its parent was told not to (nohup, &)."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _die_with_parent(signal.SIGINT)
 
 
 def _end_tree(process: subprocess.Popen) -> None:

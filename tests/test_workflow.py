@@ -1,8 +1,10 @@
 """The batch: which jobs there are and in what order, what makes them run again, how far it says it is."""
 
 import re
+import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pytest
 import yaml
 from fake_photos import write_affectnet, write_cfeed, write_rafd
 
+from efgan import batch as batch_module
 from efgan.batch import JOBS, SNAKEFILE, Batch, BatchError, reproduce
 from efgan.errors import UserError
 from efgan.experiments import EXPERIMENTS, datasets_of, role_of, run_folder
@@ -117,6 +120,44 @@ def test_the_slurm_profile_is_complete():
     profile = yaml.safe_load((PROFILE / "config.yaml").read_text())
     assert profile["executor"] == "slurm"
     assert {"mem_mb", "runtime", "slurm_partition"} <= profile["default-resources"].keys()
+
+
+def test_a_clusters_nodes_are_not_this_machine(tmp_path, monkeypatch):
+    """Its jobs get the same CPUs wherever they are sent from; --jobs counts on the cluster."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)), raising=False)
+    batch = Batch(root=tmp_path, preset="paper", jobs=2, profile=PROFILE)
+    command = batch.command()
+    assert {"threads=4", "cores=4"} <= set(command) and "--cores" not in command
+    assert command[command.index("--jobs") + 1] == "2"
+    assert "--jobs" not in Batch(root=tmp_path, profile=PROFILE).command()
+
+
+@pytest.mark.parametrize(("profile", "heard"), [(PROFILE, True), (None, False)])
+def test_who_stops_a_batch_cancels_its_jobs_on_a_cluster(tmp_path, profile, heard):
+    """Snakemake does that when it is interrupted, even in the background; on one machine all is ended at once."""
+    batch = Batch(root=tmp_path, preset="smoke", profile=profile)
+    child = """import time
+try:
+    print("ready", flush=True); time.sleep(30)
+except KeyboardInterrupt:
+    print("cancelled", flush=True)"""
+    log = tmp_path / "log"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup and & leave it
+    try:
+        with (pytest.raises(KeyboardInterrupt), log.open("w") as file,
+              batch_module._snakemake([sys.executable, "-c", child], batch, file)):  # fmt: skip
+            while "ready" not in log.read_text():
+                time.sleep(0.05)
+            raise KeyboardInterrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ("cancelled" in log.read_text()) == heard
+
+
+def test_other_renderers_draw_the_faces_again(tmp_path):
+    """The embedded faces' sources are inputs of the first rule; real photos have none."""
+    text = dry_run(Batch(root=tmp_path, preset="smoke"))
+    assert "efgan/data/synthetic/shading.py" in text.split("rule data:")[1].split("output:")[0]
 
 
 def test_unknown_names_are_refused_before_anything_starts(tmp_path):
