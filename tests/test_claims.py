@@ -201,6 +201,18 @@ def test_a_face_that_no_stage_edits_is_not_the_nearest_to_itself(runs: Runs, mon
     assert all(c.difference == 0 and "straight line: 0 away" not in c.what for c in faces)
 
 
+def test_faces_of_a_stage_that_edits_next_to_nothing_do_not_decide(runs: Runs, monkeypatch: pytest.MonkeyPatch):
+    """Here stage 1 goes 1 % of the way of the pixels and stage 2 half of it; AUs always decide."""
+    edits = claims.load_test_edits(runs, limit=16)
+    source, target = (to_float(edits.faces.images[i]) for i in (edits.pairs.source, edits.pairs.target))
+    stages = [Edit(image=torch.lerp(source, target, way)) for way in (0.01, 0.5, 1.0)]
+    aus = edits.faces.aus[edits.pairs.source, None].expand(-1, 3, -1)
+    edited = Edit(image=target, stages=stages, stage_aus=aus)
+    monkeypatch.setattr(claims.TestEdits, "edit", lambda self, editor: edited)
+    found = [(c.what.split(" ")[0], c.decides) for c in claims.claim_interpolator(runs, edits).comparisons]
+    assert found == [("AUs", True), ("faces", False), ("AUs", True), ("faces", True)]
+
+
 def test_the_interpolator_is_judged_over_trainings(runs: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Intermediate AUs on a real face's are worth what the straight line lacks, in the mean over the seeds."""
     trained_run(tmp_path, "cascade_ef_gan", seed=1)

@@ -103,7 +103,8 @@ def test_all_seeds_that_the_tables_average_are_recorded(tmp_path: Path) -> None:
 def test_what_is_missing_names_its_notebook(root: Path, file: str, notebook: str) -> None:
     """And what to do."""
     (root / file).unlink()
-    with pytest.raises(UserError, match=rf"{Path(file).name} is missing: make it with `efgan run-notebook {notebook}`"):
+    command = f"efgan run-notebook {notebook} -p root {root} -p family synthetic -p preset smoke"
+    with pytest.raises(UserError, match=re.escape(f"{Path(file).name} is missing: make it with `{command}`")):
         write_report(root, "synthetic", "smoke")
     assert not (root / "results/synthetic/smoke/report.html").exists()
 

@@ -11,6 +11,7 @@ from fake_results import write_results, write_run
 from efgan.errors import UserError
 from efgan.exhibits.runs import Runs
 from efgan.exhibits.tables import build_table, table_1, table_2, table_3
+from efgan.experiments import run_folder
 
 
 @pytest.fixture
@@ -101,6 +102,18 @@ def test_a_part_of_a_licensed_set_is_called_so(tmp_path: Path) -> None:
         write_results(tmp_path, family=family)
         text = build_table("table_1", Runs(tmp_path, family, "smoke")).markdown()
         assert f"split{part})" in text
+
+
+def test_targets_that_were_trained_on_are_counted(tmp_path: Path) -> None:
+    """Under a random split of photos most people have one test face: PSNR compares edits with training faces then."""
+    write_results(tmp_path)
+    metrics = run_folder(tmp_path, "smoke", "synthetic_rafd", "controls", 0) / "metrics.json"
+    record = json.loads(metrics.read_text())
+    assert "are training faces" not in build_table("table_2", Runs(tmp_path, "synthetic", "smoke")).markdown()
+    metrics.write_text(json.dumps(record | {"targets_in_training": 50}))
+    runs = Runs(tmp_path, "synthetic", "smoke")
+    assert "synthetic_rafd: 89% of the real faces" in build_table("table_2", runs).markdown()
+    assert "are training faces" not in build_table("table_1", runs).markdown()
 
 
 def test_a_missing_run_names_the_command_that_makes_it(tmp_path: Path) -> None:

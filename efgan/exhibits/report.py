@@ -140,8 +140,9 @@ def _claims(runs: Runs) -> list[dict[str, Any]]:
 def _require(path: Path, notebook: str, runs: Runs) -> None:
     """Nothing for a file that is there; else how to make it."""
     if not path.is_file():
-        raise UserError(f"{path} is missing: make it with `efgan run-notebook {notebook}`, or everything with "
-                        f"`{reproduce_command(runs.family, runs.preset)}`")  # fmt: skip
+        raise UserError(f"{path} is missing: make it with `efgan run-notebook {notebook} -p root "
+                        f"{Path(runs.root).resolve()} -p family {runs.family} -p preset {runs.preset}`, or everything "
+                        f"with `{reproduce_command(runs.family, runs.preset)}`")  # fmt: skip
 
 
 def _embed(figure: Figure) -> tuple[str, str]:

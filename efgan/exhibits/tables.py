@@ -54,13 +54,19 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Block:
-    """The part of a table about one dataset; `people`: how many of a licensed set's were taken, `None` = all."""
+    """The part of a table about one dataset.
+
+    Attributes:
+        people: how many of a licensed set's were taken, `None` = all.
+        trained_targets: share of the real faces which edits are compared with that are training faces.
+    """
 
     dataset: str
     split: str
     paper_dataset: str
     rows: tuple[Row, ...]
     people: int | None = None
+    trained_targets: float = 0.0
 
     @property
     def here(self) -> str:
@@ -104,7 +110,12 @@ class Table:
         endings = {e: "." if metric_name(e) == "FID" else "; not comparable with FID." for e in extractors}
         named = tuple(f"{metric_name(e)}: Fréchet distance in the features of {e}{endings[e]}" for e in extractors)
         sides = tuple(_SIDES[family] for family in dict.fromkeys(family_of(block.dataset) for block in self.blocks))
-        return sides + _NOTES + (named if self.name == "table_2" else ())
+        trained = tuple(
+            f"{block.dataset}: {block.trained_targets:.0%} of the real faces that edits are compared with are training "
+            "faces, as a random split of photos leaves few people with two test faces."
+            for block in self.blocks if block.trained_targets
+        )  # fmt: skip
+        return sides + _NOTES + (named + trained if self.name == "table_2" else ())
 
     def csv(self) -> str:
         """Tidy CSV: one row per dataset and method; ours only."""
@@ -248,9 +259,10 @@ def _block(name: str, runs: Runs, role: str, seeds: Sequence[int]) -> Block:
         trained = [runs.run(role, experiment, seed) for seed in seeds]
         rows.append(_row(name, trained[0].experiment.method,
                          [(run, controls[i], "") for i, run in enumerate(trained)]))  # fmt: skip
-    data = controls[0].config.data
+    data, measured = controls[0].config.data, controls[0].metrics
     return Block(dataset=runs.dataset(role), split=data.split, paper_dataset=DATASET_OF_ROLE[role], rows=tuple(rows),
-                 people=None if data.synthetic else data.identities)  # fmt: skip
+                 people=None if data.synthetic else data.identities,
+                 trained_targets=measured.get("targets_in_training", 0) / measured["copy"]["pairs"])  # fmt: skip
 
 
 def _row(name: str, method: str, sources: Sequence[tuple[Run, Run, str]]) -> Row:
