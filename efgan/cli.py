@@ -99,8 +99,9 @@ def _run_batch(ctx: click.Context, *, redraw: bool, root: Path, profile: Path | 
     batch = Batch(root=root.resolve(), profile=profile.resolve() if profile else None, **options)
     log = os.path.relpath(batch.folder / "reproduce.log")
     jobs, threads = batch.parallel
+    where = f"jobs as in {profile}" if profile else f"{jobs} job(s) of {threads} thread(s)"
     click.echo(f"efgan {ctx.info_name}: {batch.family} data, preset {batch.preset}, {batch.seeds} seed(s); "
-               f"{jobs} job(s) of {threads} thread(s); log: {log}")  # fmt: skip
+               f"{where}; log: {log}")  # fmt: skip
     try:
         report = run_batch(batch, redraw=redraw)
     except BatchError as error:
@@ -133,14 +134,15 @@ def train(experiment: str, root: Path, **options: Any) -> None:
 
 @main.command(epilog=_examples("efgan evaluate results/synthetic/mini/synthetic_rafd/ganimation/seed0"))
 @click.argument("run", type=click.Path(path_type=Path))
-def evaluate(run: Path) -> None:
-    """Evaluate the trained RUN: metrics.json and pairs.csv in its folder."""
+@_data_root
+def evaluate(run: Path, data_root: str | None) -> None:
+    """Evaluate the trained RUN: metrics.json and pairs.csv in its folder. For .../controls/seed0, train the judges."""
     from efgan.evaluation.run import evaluate_experiment, find_run
 
     root, config = find_run(run)
     folder = evaluate_experiment(
         root=root, preset=config.preset, dataset=config.data.dataset, experiment=config.experiment, seed=config.seed,
-        split=config.data.split, data_root=config.data.data_root,
+        split=config.data.split, data_root=data_root or config.data.data_root,
     )  # fmt: skip
     click.echo(folder / "metrics.json")
 
@@ -234,7 +236,7 @@ def _intensities(context: click.Context, option: click.Parameter, words: tuple[s
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path),
               help="Edited photo: .png (lossless), .jpg or .webp; by default PHOTO_edited.png here.")  # fmt: skip
 @click.option("--gif", type=click.Path(dir_okay=False, path_type=Path), help="Also an animation: .gif or .mp4.")
-@click.option("--steps", type=int, default=12, show_default=True, help="Pictures of the animation.")
+@click.option("--steps", type=click.IntRange(2), default=12, show_default=True, help="Pictures of the animation.")
 def edit(run_and_photo: tuple[str, ...], face: str, neutral: bool, openface: Path | None, out: Path | None,
          gif: Path | None, steps: int, **request: Any) -> None:  # fmt: skip
     """Change the expression of the faces in PHOTO, of any size, with a trained RUN.
@@ -245,8 +247,8 @@ def edit(run_and_photo: tuple[str, ...], face: str, neutral: bool, openface: Pat
     from efgan.data.crop import colour_profile, read_photo
     from efgan.editing.editor import load_editor
     from efgan.editing.own_aus import own_aus
-    from efgan.editing.pictures import save_animation
-    from efgan.editing.wild import edit_photo, edit_sequence, save_photo
+    from efgan.editing.pictures import check_animation_name, save_animation
+    from efgan.editing.wild import check_photo_name, edit_photo, edit_sequence, save_photo
 
     *runs, path = run_and_photo
     if len(runs) > 1 or not (face == "all" or face.isdecimal()):
@@ -254,6 +256,9 @@ def edit(run_and_photo: tuple[str, ...], face: str, neutral: bool, openface: Pat
     out = out or Path(f"{Path(path).stem}_edited.png")
     if Path(path).resolve() in (out.resolve(), gif and gif.resolve()):
         raise UserError(f"{path} would be overwritten by its edit: give another name to --out or --gif")
+    check_photo_name(out)
+    if gif:
+        check_animation_name(gif)
     photo = read_photo(path)
     editor = load_editor(None if not runs or runs[0] == "reference" else runs[0])
     source_aus, landmarks = own_aus(openface, neutral=neutral)

@@ -231,6 +231,12 @@ def test_the_check_counts_and_warns(copy):
         assert words in text
 
 
+def test_the_check_does_not_miss_people_that_were_not_asked_for(tree):
+    """The preset `smoke` takes the first eight."""
+    text = check_photos(load_photos(replace(config_of(tree), identities=2))).text()
+    assert "not of the first 2 people" in text and "the complete set" not in text
+
+
 def test_the_check_speaks_of_all_zero_and_of_nothing(copy, tmp_path):
     """OpenFace without its AU models; a set with no usable photo."""
     for csv in (copy / "RaFD" / "openface").glob("*.csv"):

@@ -227,7 +227,7 @@ def test_unmeasured_faces_are_estimated_by_our_named_estimator(tmp_path):
     folder = run_folder(tmp_path, "smoke", "synthetic_rafd", "baseline", 0)
     editor = editor_of(folder)
     image = np.zeros((64, 64, 3), np.uint8)
-    with pytest.raises(UserError, match=r"no AU estimator beside this run.*efgan run-notebook 03_evaluate"):
+    with pytest.raises(UserError, match=r"no AU estimator.*efgan evaluate .*smoke/synthetic_rafd/controls/seed0`"):
         estimate_aus(editor, [image])
     trained_estimator(tmp_path)
     aus, name = estimate_aus(editor, [image, image])
@@ -242,7 +242,7 @@ def test_models_of_photos_without_labels_use_the_estimator_of_their_start(tmp_pa
     start = run_folder("../../../../../..", "smoke", "synthetic_joint", "cascade_ef_gan", 0) / "weights.safetensors"
     (folder / "manifest.json").write_text(json.dumps({"inputs": {start.as_posix(): ""}}))
     image = np.zeros((64, 64, 3), np.uint8)
-    with pytest.raises(UserError, match="-p dataset synthetic_joint"):
+    with pytest.raises(UserError, match="results/synthetic/smoke/synthetic_joint/controls/seed0`"):
         estimate_aus(editor_of(folder), [image])
     trained_estimator(tmp_path, "synthetic_joint")
     assert "synthetic_joint" in estimate_aus(editor_of(folder), [image])[1]

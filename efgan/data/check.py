@@ -11,7 +11,7 @@ import pandas as pd
 
 from efgan.data import cfeed, rafd
 from efgan.data.action_units import AU_NAMES, MAX_INTENSITY
-from efgan.data.licensed import NO_CSV, PhotoSet
+from efgan.data.licensed import NO_CSV, NOT_FIRST, PhotoSet
 from efgan.provenance import write_atomic
 
 _COMPLETE = {"rafd": rafd.COMPLETE, "cfeed": cfeed.COMPLETE}
@@ -126,7 +126,8 @@ def _warnings(found: PhotoSet) -> Iterator[str]:
         remedy = next(e.remedy for e in found.excluded if e.reason == NO_CSV)
         yield f"without OpenFace CSV: {missing} photo(s); {remedy}"
     wanted = _COMPLETE.get(found.faces.name)
-    if wanted and len(photos) != wanted:
+    part = any(e.reason.startswith(NOT_FIRST) for e in found.excluded)
+    if wanted and len(photos) != wanted and not part:
         there = {(p.person, p.expression, p.variant) for p in photos}
         shown_by_all = product(sorted({p.person for p in photos}), sorted({(e, v) for _, e, v in there}))
         lacking = [(who, e, v) for who, (e, v) in shown_by_all if (who, e, v) not in there]

@@ -25,6 +25,7 @@ READERS: dict[str, Callable[[Path], Listing]] = {
     "rafd": list_rafd, "cfeed": list_cfeed, "affectnet": list_affectnet, "folder": list_folder,
 }  # fmt: skip
 NO_CSV = "no OpenFace CSV"
+NOT_FIRST = "not of the first"  # people: fewer were asked for
 # Faces lie whole in memory, 49 kB each at 128 px; AffectNet has 287,000 with an expression. Our decision.
 MOST_PEOPLE = {"affectnet": 20_000}
 
@@ -77,7 +78,7 @@ def survey_photos(folder: Path, config: DataConfig, *, jobs: int | None = None) 
     wanted = _some_people(measured, limit)
     left = {photo.name for photo in measured} - {photo.name for photo in wanted}
     excluded += [
-        Excluded(path=p.path, reason=f"not of the first {limit} people", remedy="nothing to do: so many were asked for")
+        Excluded(path=p.path, reason=f"{NOT_FIRST} {limit} people", remedy="nothing to do: so many were asked for")
         for p in measured if p.name in left
     ]  # fmt: skip
     decoded = decode(

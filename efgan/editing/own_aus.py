@@ -43,12 +43,11 @@ def estimate_aus(editor: Editor, images: Sequence[np.ndarray]) -> tuple[np.ndarr
     labelled = starting_dataset(folder) or config.data.dataset  # a run on wild photos began with labelled faces
     if len(dataset.parents) > 3:  # else a run that was moved out of its results/
         others.append(run_folder(dataset.parents[3], config.preset, labelled, "controls", config.seed))
-    found = [place for place in (own, *others) if (place / ESTIMATOR).exists()]
+    places = [own, *others]
+    found = [place for place in places if (place / ESTIMATOR).exists()]
     if not found:
-        raise UserError(f"no AU estimator beside this run ({own} is missing): train it with `efgan run-notebook "
-                        f"03_evaluate -p preset {config.preset} -p dataset {labelled} -p seed "
-                        f"{config.seed}` in the folder whose results/ holds the run, or say what the face shows "
-                        "(--neutral, --openface)")  # fmt: skip
+        raise UserError(f"no AU estimator beside this run ({own} is missing): train it with `efgan evaluate "
+                        f"{places[-1]}`, or say what the face shows (--neutral, --openface)")  # fmt: skip
     controls = read_config(found[0])
     try:
         net = load_net(build_au_estimator(controls.evaluation), found[0] / ESTIMATOR, editor.device)
@@ -95,6 +94,6 @@ def own_aus(openface: Path | None, *, neutral: bool) -> tuple[np.ndarray | None,
     try:
         faces = measure_all(openface)
     except (OSError, UnusableError) as error:
-        raise UserError(f"{openface}: {': '.join(map(str, error.args))}; make it with FaceLandmarkImg -f PHOTO -2Dfp "
-                        "-aus") from error  # fmt: skip
+        reason = error.strerror if isinstance(error, OSError) else ": ".join(map(str, error.args))
+        raise UserError(f"{openface}: {reason}; make it with FaceLandmarkImg -f PHOTO -2Dfp -aus") from error
     return np.stack([face.aus for face in faces]), [face.landmarks.astype(np.float64) for face in faces]

@@ -95,16 +95,20 @@ def save_animation(images: Iterable[np.ndarray], path: Path, *, width: int = 256
     Raises:
         UserError: another suffix.
     """
-    writers = {".gif": _write_gif, ".mp4": _write_mp4}
-    if path.suffix.lower() not in writers:
-        raise UserError(f"{path}: an animation ends in {' or '.join(writers)}")
+    check_animation_name(path)
     frames = [enlarge(image, width) for image in images]
     turn = len(frames) - 1
     frames += frames[-2:0:-1]
     times = [HOLD_MS if k in (0, turn) else FRAME_MS for k in range(len(frames))]
     with write_atomic(path, "wb") as file:
-        writers[path.suffix.lower()](frames, times, file)
+        (_write_gif if path.suffix.lower() == ".gif" else _write_mp4)(frames, times, file)
     return path
+
+
+def check_animation_name(path: Path) -> None:
+    """Nothing for a name that `save_animation` takes; UserError for another suffix."""
+    if path.suffix.lower() not in (".gif", ".mp4"):
+        raise UserError(f"{path}: an animation ends in .gif or .mp4")
 
 
 def _write_gif(frames: list[np.ndarray], times: list[int], file: IO[bytes]) -> None:

@@ -197,9 +197,13 @@ def save_photo(image: np.ndarray, path: Path, profile: bytes | None = None) -> P
     Raises:
         UserError: another kind of file, or no such folder.
     """
-    kind = _FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise UserError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; choose .png, .jpg or .webp")
+    check_photo_name(path)
     with write_atomic(path, "wb") as file:
-        Image.fromarray(image).save(file, kind, quality=95, icc_profile=profile)
+        Image.fromarray(image).save(file, _FORMATS[path.suffix.lower()], quality=95, icc_profile=profile)
     return path
+
+
+def check_photo_name(path: Path) -> None:
+    """Nothing for a name that `save_photo` takes; UserError for another suffix."""
+    if path.suffix.lower() not in _FORMATS:
+        raise UserError(f"{path}: cannot write {path.suffix or 'a file without a suffix'}; choose .png, .jpg or .webp")
