@@ -47,6 +47,11 @@ JUDGES = [
 ]
 
 
+RENDERER = code("data/synthetic") + [
+    str(CHECKOUT / "efgan" / "data" / name) for name in ("action_units.py", "synthetic/head.npz")
+]
+
+
 def run_of(dataset, experiment, seed, file):
     return f"{RUN}/{file}".format(dataset=dataset, experiment=experiment, seed=seed)
 
@@ -102,7 +107,7 @@ rule all:
 rule data:
     input:
         notebook=notebook("01_dataset"),
-        code=code("data/synthetic") if FAMILY == "synthetic" else [],
+        code=RENDERER if FAMILY == "synthetic" else [],
     output:
         notebook=BASE + "/{dataset}/dataset.ipynb",
     params:

@@ -24,7 +24,7 @@ from efgan.runner import GPUS, SUPERVISOR
 
 SNAKEFILE = Path(__file__).resolve().parents[1] / "Snakefile"
 CLUSTER_THREADS = 4  # of a job on a cluster; a profile's `set-threads` says otherwise
-CANCEL_SECONDS = 60  # for a cluster to take back what waits or runs there
+CANCEL_SECONDS = 120  # for a cluster to take back what waits or runs there
 JOBS = ".jobs"  # folder of the progress files, one per running job
 
 
@@ -158,12 +158,15 @@ def _snakemake(command: list[str], batch: Batch, log) -> Iterator[subprocess.Pop
     try:
         yield process
     finally:
-        if batch.profile and process.poll() is None:  # interrupted, Snakemake cancels its jobs on the cluster
-            process.send_signal(signal.SIGINT)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(CANCEL_SECONDS)
-        _end_tree(process)
-        signal.signal(signal.SIGTERM, before)
+        try:
+            if batch.profile and process.poll() is None:  # interrupted, Snakemake cancels its jobs on the cluster
+                click.echo(f"\ncancelling the jobs on the cluster (up to {CANCEL_SECONDS} s) ...", err=True)
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(CANCEL_SECONDS)
+        finally:  # also where somebody is impatient
+            _end_tree(process)
+            signal.signal(signal.SIGTERM, before)
 
 
 def _as_interrupt(number: int, frame: object) -> None:

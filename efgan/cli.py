@@ -99,7 +99,7 @@ def _run_batch(ctx: click.Context, *, redraw: bool, root: Path, profile: Path | 
     batch = Batch(root=root.resolve(), profile=profile.resolve() if profile else None, **options)
     log = os.path.relpath(batch.folder / "reproduce.log")
     jobs, threads = batch.parallel
-    where = f"jobs as in {profile}" if profile else f"{jobs} job(s) of {threads} thread(s)"
+    where = f"jobs on the cluster of {profile}" if profile else f"{jobs} job(s) of {threads} thread(s)"
     click.echo(f"efgan {ctx.info_name}: {batch.family} data, preset {batch.preset}, {batch.seeds} seed(s); "
                f"{where}; log: {log}")  # fmt: skip
     try:
@@ -134,15 +134,16 @@ def train(experiment: str, root: Path, **options: Any) -> None:
 
 @main.command(epilog=_examples("efgan evaluate results/synthetic/mini/synthetic_rafd/ganimation/seed0"))
 @click.argument("run", type=click.Path(path_type=Path))
+@_split
 @_data_root
-def evaluate(run: Path, data_root: str | None) -> None:
+def evaluate(run: Path, split: str | None, data_root: str | None) -> None:
     """Evaluate the trained RUN: metrics.json and pairs.csv in its folder. For .../controls/seed0, train the judges."""
     from efgan.evaluation.run import evaluate_experiment, find_run
 
     root, config = find_run(run)
     folder = evaluate_experiment(
         root=root, preset=config.preset, dataset=config.data.dataset, experiment=config.experiment, seed=config.seed,
-        split=config.data.split, data_root=data_root or config.data.data_root,
+        split=split or config.data.split, data_root=data_root or config.data.data_root,
     )  # fmt: skip
     click.echo(folder / "metrics.json")
 

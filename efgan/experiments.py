@@ -177,6 +177,13 @@ def train_command(config: RunConfig) -> str:
             f"--split {config.data.split} --seed {config.seed}{root}")  # fmt: skip
 
 
+def evaluate_command(root: Path | str, config: RunConfig) -> str:
+    """What evaluates one run, for messages; of `controls`, what trains the judges."""
+    folder = run_folder(root, config.preset, config.data.dataset, config.experiment, config.seed)
+    photos = f" --data-root {shlex.quote(config.data.data_root)}" if config.data.data_root else ""
+    return f"efgan evaluate {folder} --split {config.data.split}{photos}"
+
+
 def run_config(
     preset: str, dataset: str, experiment: str, seed: int, *, split: str | None = None, data_root: str | None = None
 ) -> RunConfig:

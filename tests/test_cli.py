@@ -33,7 +33,7 @@ def test_every_command_has_help_with_an_example(command):
     (["reproduce", "--seeds", "0"], "seeds = 0 is not accepted: 1 or more"),
     (["train", "pix2pix"], "unknown experiment 'pix2pix': choose one of"),
     (["train", "baseline", "--dataset", "mnist"], "unknown dataset 'mnist': choose one of"),
-    (["train", "controls"], "controls/seed0` instead"),
+    (["train", "controls"], "controls/seed0 --split identity`"),
     (["evaluate", "nowhere"], "is no run folder"),
     (["edit", "nobody.jpg", "--au", "AU12"], "--au AU12 is not understood: write an Action Unit and a number"),
     (["edit", "nobody.jpg", "--expression", "happy"], "nobody.jpg: no such file"),

@@ -46,7 +46,7 @@ def test_an_untrained_run_is_refused(root):
 def test_controls_come_first(root):
     """Without judges a trained run cannot be measured; the message says what to run."""
     train_run(root=root, experiment="baseline", **NAMES)
-    with pytest.raises(UserError, match=r"run `efgan evaluate .*/controls/seed0`"):
+    with pytest.raises(UserError, match=r"run `efgan evaluate .*/controls/seed0 --split identity`"):
         evaluate_experiment(root=root, experiment="baseline", **NAMES)
 
 
@@ -55,6 +55,13 @@ def test_a_run_is_not_measured_on_another_split_than_its_own(root):
     train_run(root=root, experiment="baseline", **NAMES)
     with pytest.raises(UserError, match="was trained on the identity split, not on image"):
         evaluate_experiment(root=root, experiment="baseline", split="image", **NAMES)
+
+
+def test_controls_are_asked_for_on_the_runs_own_split(root):
+    """Others would be refused, and asked for again."""
+    train_run(root=root, experiment="baseline", split="image", **NAMES)
+    with pytest.raises(UserError, match=r"run `efgan evaluate .*/controls/seed0 --split image`"):
+        evaluate_experiment(root=root, experiment="baseline", **NAMES)
 
 
 def test_a_run_is_measured_on_the_faces_it_was_trained_on(root, monkeypatch):
@@ -75,7 +82,7 @@ def test_photos_may_have_been_moved_since_the_training(root, monkeypatch):
     folder = train_run(root=root, experiment="baseline", split="image", **NAMES)
     asked = []
     monkeypatch.setattr(run_module, "load_faces", lambda config: asked.append(config) or make_faces(people=8))
-    monkeypatch.setattr(run_module, "load_judges", lambda *_: None)
+    monkeypatch.setattr(run_module, "load_judges", lambda *_, **__: None)
 
     def evaluate(*given, seed):
         for name in ("metrics.json", "pairs.csv"):

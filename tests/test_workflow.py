@@ -145,8 +145,8 @@ except KeyboardInterrupt:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as nohup and & leave it
     try:
         with (pytest.raises(KeyboardInterrupt), log.open("w") as file,
-              batch_module._snakemake([sys.executable, "-c", child], batch, file)):  # fmt: skip
-            while "ready" not in log.read_text():
+              batch_module._snakemake([sys.executable, "-c", child], batch, file) as process):  # fmt: skip
+            while "ready" not in log.read_text() and process.poll() is None:
                 time.sleep(0.05)
             raise KeyboardInterrupt
     finally:
@@ -157,7 +157,9 @@ except KeyboardInterrupt:
 def test_other_renderers_draw_the_faces_again(tmp_path):
     """The embedded faces' sources are inputs of the first rule; real photos have none."""
     text = dry_run(Batch(root=tmp_path, preset="smoke"))
-    assert "efgan/data/synthetic/shading.py" in text.split("rule data:")[1].split("output:")[0]
+    inputs = text.split("rule data:")[1].split("output:")[0]
+    for file in ("synthetic/shading.py", "synthetic/head.npz", "action_units.py"):
+        assert f"efgan/data/{file}" in inputs
 
 
 def test_unknown_names_are_refused_before_anything_starts(tmp_path):

@@ -122,16 +122,17 @@ def train_judges(
 
 
 def load_judges(
-    folder: Path, faces: FaceSet, split: Split, config: EvalConfig, *, device: torch.device | None = None
-) -> Judges:
-    """Reads what `train_judges` saved.
+    folder: Path, faces: FaceSet, split: Split, config: EvalConfig, *, command: str = "",
+    device: torch.device | None = None,
+) -> Judges:  # fmt: skip
+    """Reads what `train_judges` saved; `command` is what makes it, for errors.
 
     Raises:
         UserError: the folder has none, they are damaged, or they were trained on other faces, another split
             or with other settings.
     """
     device = device or pick_device()
-    remedy = f"run `efgan evaluate {folder}`"
+    remedy = f"run `{command or f'efgan evaluate {folder}'}`"
     try:
         saved = json.loads((folder / "judges.json").read_text())
         expected = _description(faces, split, config)

@@ -11,7 +11,7 @@ from efgan.editing.editor import load_editor
 from efgan.errors import UserError
 from efgan.evaluation.evaluate import evaluate_controls, evaluate_run
 from efgan.evaluation.judges import load_judges, train_judges
-from efgan.experiments import find_experiment, read_config, run_config, run_folder, train_command
+from efgan.experiments import evaluate_command, find_experiment, read_config, run_config, run_folder, train_command
 from efgan.provenance import Manifest, seed_everything, write_atomic
 from efgan.training.precision import pick_device
 from efgan.training.run import WEIGHTS
@@ -49,11 +49,12 @@ def evaluate_experiment(
     faces = load_faces(data)
     parts = split_faces(faces, data)
     controls = run_folder(root, preset, dataset, "controls", seed)
+    make_controls = evaluate_command(root, replace(editor.config, experiment="controls", data=data))
     data_hash = faces.data_hash()
     if (editor.manifest["data_hash"], editor.manifest["split_hash"]) != (data_hash, parts.hash):
         raise UserError(f"{folder} was trained on other faces than the present ones, or on another split of them: "
-                        f"train it again with `{train_command(editor.config)}`")  # fmt: skip
-    judges = load_judges(controls, faces, parts, config.evaluation)
+                        f"train it again with `{train_command(replace(editor.config, data=data))}`")  # fmt: skip
+    judges = load_judges(controls, faces, parts, config.evaluation, command=make_controls)
     with Manifest.start(
         folder, name="evaluation.manifest.json", data_hash=data_hash, split_hash=parts.hash,
         config=replace(editor.config, data=data, evaluation=config.evaluation), device=str(editor.device),

@@ -205,8 +205,12 @@ def claim_interpolator(runs: Runs, edits: TestEdits, seeds: int = 1) -> Claim:
         parts = torch.stack([(stage.image - start).abs().mean() for stage in edit.stages])
         return parts[:-1] / parts[-1].clamp(min=1e-6)
 
+    def measure(editor: Editor) -> tuple[Tensor, Tensor]:
+        edit = edits.edit(editor)  # gigabytes, which end with this call
+        return away(edit), change(edit)
+
     editors = [runs.run("rafd", "cascade_ef_gan", seed).editor for seed in _trainings(runs, seeds)]
-    measured = [(away(edit), change(edit)) for edit in map(edits.edit, editors)]  # an edit of all pairs fills gigabytes
+    measured = [measure(editor) for editor in editors]
     ours, changed = (torch.stack(values).mean(0) for values in zip(*measured, strict=True))
     line = torch.stack([away(edits.edit(linear_twin(editor))) for editor in editors]).mean(0)
     comparisons = tuple(

@@ -18,6 +18,7 @@ from efgan.data.faces import FaceSet
 from efgan.data.splits import Split, save_split, split_faces
 from efgan.errors import UserError
 from efgan.experiments import (
+    evaluate_command,
     family_of,
     find_experiment,
     pretraining_datasets,
@@ -73,7 +74,7 @@ def train_run(
     config = run_config(preset, dataset, experiment, seed, split=split, data_root=data_root)
     folder = run_folder(root, preset, dataset, experiment, seed)
     if not find_experiment(experiment).trains:
-        raise UserError(f"experiment {experiment!r} trains no generator: run `efgan evaluate {folder}` instead")
+        raise UserError(f"experiment {experiment!r} trains no generator: run `{evaluate_command(root, config)}`")
     start = _initial_weights(root, config)  # before minutes of rendering
     return train_faces(folder, config, load_faces(config.data), start=start)
 
@@ -316,5 +317,4 @@ def _start_cascade(parts: list[nn.Module], critic: Critic, paths: list[Path]) ->
 
 def _images_seen(trainer: Trainer) -> int:
     """Real images drawn by this phase, for the critic's warm-up and for training."""
-    updates = trainer.critic_warmup + trainer.iterations * trainer.config.n_critic
-    return updates * trainer.sampler.batch_size
+    return (trainer.critic_warmup + trainer.iterations * trainer.config.n_critic) * trainer.sampler.batch_size
