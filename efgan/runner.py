@@ -22,6 +22,7 @@ from efgan.provenance import COMMAND, Manifest, sha256_of
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
 GPUS = "EFGAN_GPUS"  # environment variable: how many GPUs the jobs of a batch share
+_LONGEST_SOCKET_FOLDER = 80  # a socket's whole path must stay below 104 bytes
 SUPERVISOR = "EFGAN_SUPERVISOR_PID"  # environment variable: this process ends when that ancestor does
 
 
@@ -140,8 +141,8 @@ def run_notebook(
     if threads:
         environment |= {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "MKL", "OPENBLAS", "NUMBA")}
     try:
-        with _environment(environment), _this_interpreter():
-            _execute(path, partial, values, Path(cwd) if cwd else path.parent)
+        with _environment(environment), _this_interpreter() as sockets:
+            _execute(path, partial, values, Path(cwd) if cwd else path.parent, sockets)
         partial.replace(output)
         failed.unlink(missing_ok=True)
     except NotebookError as error:
@@ -205,16 +206,23 @@ def own_gpu(folder: Path) -> Iterator[None]:
         yield
 
 
-def _execute(path: Path, output: Path, values: dict[str, Any], cwd: Path) -> None:
-    """Papermill, with its errors as ours."""
+def _execute(path: Path, output: Path, values: dict[str, Any], cwd: Path, sockets: Path) -> None:
+    """Papermill, with its errors as ours.
+
+    Kernel and client talk through files in `sockets`, not through TCP ports: of kernels that start at the same moment
+    two now and then get the same port, and one dies. Paths of sockets are short, so a long folder must do with TCP.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Jupyter's own making
         import papermill
         from nbclient.exceptions import DeadKernelError
+        from traitlets.config import Config
 
+        files = {"transport": "ipc", "connection_file": str(sockets / "kernel.json")}
+        config = Config({"ConnectionFileMixin": files if len(str(sockets)) < _LONGEST_SOCKET_FOLDER else {}})
         try:
             papermill.execute_notebook(str(path), str(output), parameters=values, kernel_name="python3",
-                                       cwd=str(cwd), progress_bar=False, log_output=False)  # fmt: skip
+                                       cwd=str(cwd), progress_bar=False, log_output=False, config=config)  # fmt: skip
         except papermill.PapermillExecutionError as error:
             raise NotebookError(f"{path.name}, cell {error.exec_count}: {_reason(error.ename, error.evalue)}") from None
         except DeadKernelError:
@@ -256,8 +264,8 @@ def _environment(values: Mapping[str, str | None]) -> Iterator[None]:
 
 
 @contextmanager
-def _this_interpreter() -> Iterator[None]:
-    """Makes the kernel "python3" this very interpreter, whatever kernels the user has installed.
+def _this_interpreter() -> Iterator[Path]:
+    """Makes the kernel "python3" this very interpreter, whatever kernels the user has installed; gives a folder for it.
 
     JUPYTER_PATH goes before all other places, so it must hold ours and nothing else.
     """
@@ -268,7 +276,7 @@ def _this_interpreter() -> Iterator[None]:
         content = {"argv": command, "display_name": "Python 3", "language": "python"}
         (spec / "kernel.json").write_text(json.dumps(content))
         with _environment({"JUPYTER_PATH": folder, "JUPYTER_PLATFORM_DIRS": "1"}):
-            yield
+            yield Path(folder)
 
 
 def _end_with_supervisor() -> None:

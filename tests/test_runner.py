@@ -12,6 +12,7 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from efgan import runner
 from efgan.errors import UserError
 from efgan.runner import (
     SUPERVISOR,
@@ -113,6 +114,16 @@ def test_a_run_keeps_the_executed_copy_and_its_record(make_notebook, tmp_path):
         "example.ipynb",
     )
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["copy.ipynb", "copy.manifest.json"]
+
+
+@pytest.mark.parametrize(("longest", "transport"), [(10_000, "ipc"), (0, "tcp")])
+def test_kernels_share_no_ports(make_notebook, tmp_path, monkeypatch, longest, transport):
+    """Of those that start at the same moment two may get the same one. Long paths hold no socket, though."""
+    monkeypatch.setattr(runner, "_LONGEST_SOCKET_FOLDER", longest)
+    path = make_notebook("seed = 0", "import json\nfrom ipykernel.connect import get_connection_info\n"
+                         "print(json.loads(get_connection_info())['transport'])")  # fmt: skip
+    output = run_notebook(str(path), {}, tmp_path / "copy.ipynb")
+    assert output_text(output).split() == [transport]
 
 
 def test_a_failing_cell_keeps_the_copy_that_shows_it(make_notebook, tmp_path):
