@@ -172,16 +172,19 @@ def reproduce_command(family: str, preset: str) -> str:
 
 def train_command(config: RunConfig) -> str:
     """What makes one run, for messages."""
-    root = f" --data-root {shlex.quote(config.data.data_root)}" if config.data.data_root else ""
     return (f"efgan train {config.experiment} --preset {config.preset} --dataset {config.data.dataset} "
-            f"--split {config.data.split} --seed {config.seed}{root}")  # fmt: skip
+            f"--split {config.data.split} --seed {config.seed}{_photos_option(config)}")  # fmt: skip
 
 
 def evaluate_command(root: Path | str, config: RunConfig) -> str:
     """What evaluates one run, for messages; of `controls`, what trains the judges."""
     folder = run_folder(root, config.preset, config.data.dataset, config.experiment, config.seed)
-    photos = f" --data-root {shlex.quote(config.data.data_root)}" if config.data.data_root else ""
-    return f"efgan evaluate {folder} --split {config.data.split}{photos}"
+    return f"efgan evaluate {folder} --split {config.data.split}{_photos_option(config)}"
+
+
+def _photos_option(config: RunConfig) -> str:
+    """Where the photos of a licensed set are, as an option; nothing for embedded faces."""
+    return f" --data-root {shlex.quote(config.data.data_root)}" if config.data.data_root else ""
 
 
 def run_config(
