@@ -306,11 +306,11 @@ PRESETS: dict[str, Preset] = {
     "long": Preset(
         rafd=DataConfig(image_size=64, random_aus=24), joint=DataConfig(image_size=64, random_aus=8),
         cfeed=DataConfig(image_size=64, identities=120, random_aus=8),
-        model=replace(_SMALL_MODEL, critic_fine_layer=3, refiner_start="mean"),
+        model=replace(_SMALL_MODEL, critic_fine_layer=3),
         train=replace(_SMALL_TRAIN, iterations=1_800, cascade_iterations=360, interpolator_iterations=5_000,
-                      loss=replace(_SMALL_LOSS, lambda_cond=14.0, lambda_chroma=30.0, lambda_opacity=0.0),
+                      loss=replace(_SMALL_LOSS, lambda_cond=14.0, lambda_chroma=30.0),
                       cascade_loss=replace(_SMALL_TRAIN.cascade_loss, lambda_cond=14.0, lambda_chroma=90.0,
-                                           lambda_floor=0.0, lambda_opacity=0.0, cond_unit=0.028),
+                                           lambda_floor=0.0, cond_unit=0.028),
                       optim=replace(_SMALL_TRAIN.optim, ema=0.995)),
         evaluation=replace(_SMALL_EVAL, classifier_seeds=3, max_pairs=None),
     ),
@@ -323,8 +323,8 @@ PRESETS: dict[str, Preset] = {
 _LONG = PRESETS["long"]
 PRESETS["slim"] = replace(
     _LONG, rafd=DataConfig(random_aus=8), cfeed=replace(_LONG.cfeed, image_size=128),
-    joint=replace(_LONG.joint, image_size=128), model=replace(_LONG.model, critic_fine_layer=4, refiner_start="layers"),
+    joint=replace(_LONG.joint, image_size=128), model=replace(_LONG.model, critic_fine_layer=4),
     train=replace(_LONG.train, iterations=3_500, cascade_iterations=700, batch_size=16, critic_warmup=800,
-                  loss=replace(_LONG.train.loss, lambda_tv=1.5e-5, lambda_opacity=2.0),
-                  cascade_loss=replace(_LONG.train.cascade_loss, lambda_tv=1.5e-5, lambda_opacity=2.0)),
+                  loss=replace(_LONG.train.loss, lambda_tv=1.5e-5),
+                  cascade_loss=replace(_LONG.train.cascade_loss, lambda_tv=1.5e-5)),
 )  # fmt: skip
