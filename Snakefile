@@ -12,6 +12,7 @@ from efgan.batch import JOBS
 from efgan.config import to_json
 from efgan.experiments import EXPERIMENTS, datasets_of, extra_datasets, role_of, run_config
 from efgan.paper import EXHIBITS
+from efgan.provenance import JUDGES, RENDERER, package_files
 
 FAMILY, PRESET = config["family"], config["preset"]
 SEEDS = range(int(config["seeds"]))
@@ -36,20 +37,9 @@ def notebook(name):
     return str(CHECKOUT / "notebooks" / f"{name}.ipynb")
 
 
-def code(folder):
-    """Sources whose change makes a cheap job run again (compared by content, not by date)."""
-    return sorted(map(str, (CHECKOUT / "efgan" / folder).glob("*.py")))
-
-
-JUDGES = [
-    str(CHECKOUT / "efgan" / name)
-    for name in ("data/photometry.py", "models/classifiers.py", "training/supervised.py")
-]
-
-
-RENDERER = code("data/synthetic") + [
-    str(CHECKOUT / "efgan" / "data" / name) for name in ("action_units.py", "synthetic/head.npz")
-]
+def code(*patterns):
+    """Files of the package whose change makes a cheap job run again (compared by content, not by date)."""
+    return [os.path.relpath(path) for path in package_files(patterns)]
 
 
 def run_of(dataset, experiment, seed, file):
@@ -107,7 +97,7 @@ rule all:
 rule data:
     input:
         notebook=notebook("01_dataset"),
-        code=RENDERER if FAMILY == "synthetic" else [],
+        code=code(*RENDERER) if FAMILY == "synthetic" else [],
     output:
         notebook=BASE + "/{dataset}/dataset.ipynb",
     params:
@@ -163,7 +153,7 @@ rule controls:
     input:
         data=BASE + "/{dataset}/dataset.ipynb",
         notebook=notebook("03_evaluate"),
-        code=code("evaluation") + JUDGES,
+        code=code("evaluation/*.py", *JUDGES),
     output:
         metrics=RUN + "/metrics.json",
         pairs=RUN + "/pairs.csv",
@@ -187,7 +177,7 @@ use rule controls as evaluate with:
     input:
         data=BASE + "/{dataset}/dataset.ipynb",
         notebook=notebook("03_evaluate"),
-        code=code("evaluation") + JUDGES,
+        code=code("evaluation/*.py", *JUDGES),
         trained=RUN + "/train.ipynb",
         controls=lambda w: run_of(w.dataset, "controls", w.seed, "metrics.json"),
     wildcard_constraints:
@@ -204,7 +194,7 @@ rule figure:
     input:
         runs=exhibit_inputs,
         notebook=lambda w: notebook(EXHIBITS[w.exhibit].notebook),
-        code=code("exhibits"),
+        code=code("exhibits/*.py"),
     output:
         png=f"figures/{FAMILY}/{PRESET}/{{exhibit}}.png",
         pdf=f"figures/{FAMILY}/{PRESET}/{{exhibit}}.pdf",
@@ -226,7 +216,7 @@ rule table:
     input:
         runs=exhibit_inputs,
         notebook=lambda w: notebook(EXHIBITS[w.exhibit].notebook),
-        code=code("exhibits"),
+        code=code("exhibits/*.py"),
     output:
         csv=f"{BASE}/tables/{{exhibit}}.csv",
         md=f"{BASE}/tables/{{exhibit}}.md",
@@ -249,7 +239,7 @@ use rule table as claims with:
     input:
         runs=needed_runs("table_3", "metrics.json"),  # the ablation, whose methods the claims compare
         notebook=notebook("reference_claims"),
-        code=code("exhibits"),
+        code=code("exhibits/*.py"),
     output:
         csv=f"{BASE}/claims.csv",
         notebook=f"{BASE}/notebooks/reference_claims.ipynb",
@@ -264,7 +254,7 @@ rule report:
         figures=expand(f"figures/{FAMILY}/{PRESET}/{{exhibit}}.png", exhibit=FIGURES),
         tables=expand(f"{BASE}/tables/{{exhibit}}.csv", exhibit=TABLES),
         runs=[run_of(d, e, s, "metrics.json") for d in BY_ROLE.values() for e in runs(d) for s in SEEDS],
-        code=code("exhibits"),
+        code=code("exhibits/*.py"),
     output:
         f"{BASE}/report.html",
     resources:

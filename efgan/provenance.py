@@ -20,6 +20,10 @@ from typing import IO, Any
 COMMAND = "EFGAN_COMMAND"  # environment variable: the command line a notebook's kernel was started for
 PACKAGES = ("efgan", "torch", "torchvision", "torch-fidelity", "numpy", "scipy", "numba", "scikit-learn",
             "scikit-image", "pandas", "matplotlib", "safetensors", "papermill", "snakemake")  # fmt: skip
+# What rendered faces and what judges depend on: they are made again when it changes.
+RENDERER = ("data/action_units.py", "data/synthetic/*.py", "data/synthetic/head.npz")
+JUDGES = ("data/photometry.py", "evaluation/expression_accuracy.py", "evaluation/features.py", "evaluation/judges.py",
+          "evaluation/protocol.py", "models/classifiers.py", "training/supervised.py")  # fmt: skip
 
 
 @contextmanager
@@ -58,6 +62,21 @@ def sha256_of(path: Path | str) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def package_files(patterns: Iterable[str]) -> list[Path]:
+    """Files of this package, sorted, each once.
+
+    Args:
+        patterns: as of `Path.glob`, relative to the package, e.g. `RENDERER`.
+    """
+    package = Path(__file__).resolve().parent
+    return sorted({path for pattern in patterns for path in package.glob(pattern)})
+
+
+def code_hash(patterns: Iterable[str]) -> str:
+    """SHA-256 of the contents of `package_files`."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in package_files(patterns))).hexdigest()
 
 
 def seed_everything(seed: int) -> None:

@@ -8,8 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from efgan import provenance
 from efgan.config import DataConfig
-from efgan.provenance import COMMAND, Manifest, environment, seed_everything, sha256_of, write_atomic
+from efgan.provenance import (
+    COMMAND,
+    Manifest,
+    code_hash,
+    environment,
+    package_files,
+    seed_everything,
+    sha256_of,
+    write_atomic,
+)
 
 
 def test_a_file_appears_whole_under_its_name(tmp_path):
@@ -43,6 +53,22 @@ def test_appending_is_refused(tmp_path):
     """Only whole files are written this way."""
     with pytest.raises(ValueError, match="whole files"), write_atomic(tmp_path / "a.txt", "a"):
         pass
+
+
+@pytest.mark.parametrize("pattern", [*provenance.RENDERER, *provenance.JUDGES])
+def test_code_that_results_depend_on_is_there(pattern):
+    """A file that was renamed would silently drop out of the hash."""
+    assert all(path.is_file() for path in package_files([pattern])) and package_files([pattern])
+
+
+def test_code_hash_tells_contents_apart_and_counts_a_file_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    for name, text in (("a.py", "1"), ("b.py", "2")):
+        (tmp_path / name).write_text(text)
+    before = code_hash(["a.py", "b.py"])
+    assert before == code_hash(["b.py", "*.py"]) == hashlib.sha256(b"12").hexdigest()
+    (tmp_path / "b.py").write_text("3")
+    assert before != code_hash(["a.py", "b.py"]) and code_hash(["a.py"]) == hashlib.sha256(b"1").hexdigest()
 
 
 def test_sha256_agrees_with_hashlib(tmp_path):

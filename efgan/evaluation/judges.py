@@ -5,7 +5,6 @@ All are made once per dataset and seed from real faces only, kept in the run fol
 by every method.
 """
 
-import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,15 +29,9 @@ from efgan.models.classifiers import (
     build_au_estimator,
     build_classifier,
 )
-from efgan.provenance import write_atomic
+from efgan.provenance import JUDGES, code_hash, write_atomic
 from efgan.training.precision import pick_device
 from efgan.training.supervised import fit, load_net, smoothed_cross_entropy
-
-# What trains them: judges made by other code are not taken for today's.
-CODE = (
-    "data/photometry.py", "evaluation/expression_accuracy.py", "evaluation/features.py", "evaluation/judges.py",
-    "evaluation/protocol.py", "models/classifiers.py", "training/supervised.py",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,15 +154,9 @@ def _description(faces: FaceSet, split: Split, config: EvalConfig) -> dict[str, 
     names = ("classifier", "classifier_epochs", "classifier_seeds", "estimator_epochs", "extractor")
     return {
         "dataset": faces.name, "image size": faces.size, "classes": list(faces.evaluated),
-        "data": faces.data_hash(), "split": split.hash, "code": _code_hash(),
+        "data": faces.data_hash(), "split": split.hash, "code": code_hash(JUDGES),
         **{name: asdict(config)[name] for name in names},
     }  # fmt: skip
-
-
-def _code_hash() -> str:
-    """SHA-256 of the files that train judges."""
-    package = Path(__file__).resolve().parents[1]
-    return hashlib.sha256(b"".join((package / name).read_bytes() for name in CODE)).hexdigest()
 
 
 def _save_judges(judges: Judges, description: dict[str, Any], folder: Path) -> None:

@@ -4,7 +4,6 @@ One file per (identity, variant) and per block of random-AU faces, so that a sma
 one and an interrupted rendering goes on where it stopped.
 """
 
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -20,6 +19,7 @@ from efgan.data.synthetic.recipes import NO_EXPRESSION, RANDOM_BLOCK, RECIPES, e
 from efgan.data.synthetic.render import render_face
 from efgan.data.synthetic.views import sample_view
 from efgan.errors import UserError
+from efgan.provenance import RENDERER, code_hash
 
 SIZE = 128  # pixels; smaller presets shrink by area average
 _FIELDS = ("images", "aus", "landmarks", "expression", "variant")
@@ -58,12 +58,7 @@ class Shard:
 @cache
 def renderer_version() -> str:
     """Hash of everything a picture depends on: this folder's sources, the AU prototypes and the head's data."""
-    here = Path(__file__).parent
-    files = sorted(p for p in here.glob("*.py") if p.name not in ("__init__.py", "shards.py"))
-    digest = hashlib.sha256()
-    for path in (*files, here.parent / "action_units.py", here / "head.npz"):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
+    return code_hash(RENDERER)[:16]
 
 
 def render_shard(shard: Shard) -> dict[str, Any]:
