@@ -43,7 +43,8 @@ def write_run(root: Path, dataset: str, experiment: str, seed: int = 0, *, prese
         "notes": {"precision": "fp32", "parameters": 1234},
     }))  # fmt: skip
     if find_experiment(experiment).trains:
-        branches = {} if experiment == "stargan" else {"global": 0.3}
+        stages = [f"stage_{k}." for k in (1, 2, 3)] if find_experiment(experiment).cascaded else [""]
+        branches = {} if experiment == "stargan" else {f"{stage}global": 0.3 for stage in stages}
         metrics = edit_metrics(G[experiment] + shift, extractor) | {
             "accuracy_RG": 0.9 + shift, "mean_attention": branches, "edits_per_second": 10.0,
         }  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 from conftest import make_faces
 from fake_results import trained_run, write_run
 
-from efgan.data.action_units import prototype_aus
+from efgan.data.action_units import MAX_INTENSITY, prototype_aus
 from efgan.data.faces import to_float
 from efgan.editing.editor import Editor
 from efgan.errors import UserError
@@ -18,6 +18,7 @@ from efgan.exhibits import runs as runs_module
 from efgan.exhibits.paired_differences import Claim, Comparison
 from efgan.exhibits.runs import Runs
 from efgan.models.branch import Edit
+from efgan.models.interpolator import Interpolator
 
 
 def measured(difference: float, low: float, high: float) -> Comparison:
@@ -107,7 +108,7 @@ def test_edits_that_mend_the_classifier_are_seen(runs: Runs):
     write_hits(runs, right, right + gain, classifiers=3)
     found = claims.claim_generated_images(runs).comparisons[0]
     assert found.verdict == "yes" and found.count == len(people)
-    assert found.difference == pytest.approx(float(gain.mean()))
+    assert found.difference == pytest.approx(100 * float(gain.mean()))  # points
     write_hits(runs, right, right + gain, classifiers=2)
     assert claims.claim_generated_images(runs).verdict == "not decided"
 
@@ -120,12 +121,12 @@ def test_the_gain_over_several_seeds_names_them(runs: Runs):
     for seed, better in enumerate((right, right + 1)):
         write_hits(runs, right, better, classifiers=3, seed=seed)
     claim = claims.claim_generated_images(runs, seeds=2)
-    assert claim.comparisons[0].difference == 0.5
+    assert claim.comparisons[0].difference == 50
     assert "6 classifiers" in claim.comparisons[0].what and "seeds 0, 1." in claim.measured_on
     runs_of_seed_1 = Runs(runs.root, "synthetic", "smoke", seed=1)
     write_hits(runs_of_seed_1, right, right + 1, classifiers=3, seed=1)
     claim = claims.claim_generated_images(runs_of_seed_1)
-    assert claim.comparisons[0].difference == 1 and "seed 1." in claim.measured_on
+    assert claim.comparisons[0].difference == 100 and "seed 1." in claim.measured_on
 
 
 def test_runs_evaluated_before_say_what_to_do(runs: Runs):
@@ -155,7 +156,7 @@ def test_attention_outside_the_boxes_counts_against(runs: Runs, monkeypatch: pyt
     monkeypatch.setattr(Edit, "strongest_attention", property(
         lambda self: {name: one.expand(16, 64, 64) for name, one in next(maps).items()}))  # fmt: skip
     found = claims.claim_attention(runs, edits).comparisons[0]
-    assert found.difference == pytest.approx(0.5) and found.verdict == "yes"
+    assert found.difference == pytest.approx(50) and found.verdict == "yes"
 
 
 def test_a_gain_at_wide_gaps_alone_is_seen(runs: Runs, monkeypatch: pytest.MonkeyPatch):
@@ -229,21 +230,28 @@ def test_the_interpolator_is_judged_over_trainings(runs: Runs, tmp_path: Path, m
     monkeypatch.setattr(claims, "linear_twin", lambda editor: {0: 100, 1: 300}[editor.config.seed])
     monkeypatch.setattr(claims.TestEdits, "edit", edit)
     claim = claims.claim_interpolator(runs, edits, seeds=2)
-    by_aus = [c.difference for c in claim.comparisons if c.what.startswith("AUs")]
+    by_aus = [c.difference / MAX_INTENSITY for c in claim.comparisons if c.what.startswith("AUs")]
     assert by_aus == pytest.approx([200, 200], abs=5) and "seeds 0, 1." in claim.measured_on
 
 
 def test_the_linear_twin_takes_the_straight_line(runs: Runs):
-    """Same stages, intermediate AUs by linear interpolation."""
+    """Same stages, at the Interpolator's pace: each point is the foot of the perpendicular from the Interpolator's."""
     editor = runs.run("rafd", "cascade_ef_gan").editor
-    twin = claims.linear_twin(editor)
     edits = claims.load_test_edits(runs, limit=4)
     source, target = (edits.faces.aus[i] for i in (edits.pairs.source, edits.pairs.target))
-    straight = edits.edit(twin).stage_aus
-    n = twin.num_stages
-    for k in range(n):
-        torch.testing.assert_close(straight[:, k], torch.lerp(source, target, (k + 1) / n))
-    assert not torch.allclose(edits.edit(editor).stage_aus, straight)
+    way = (target - source)[:, None]
+    ours, straight = (edits.edit(one).stage_aus for one in (editor, claims.linear_twin(editor)))
+    progress = ((straight - source[:, None]) * way).sum(2, keepdim=True) / way.square().sum(2, keepdim=True)
+    torch.testing.assert_close(straight, source[:, None] + progress * way)
+    torch.testing.assert_close(((ours - straight) * way).sum(2), torch.zeros(4, ours.shape[1]))
+    assert not torch.allclose(ours, straight)
+
+
+def test_a_path_that_lingers_at_its_ends_gains_nothing(runs: Runs, monkeypatch: pytest.MonkeyPatch):
+    """It is nearer to real faces than an even pace, for its ends are real; but not than the line at its own pace."""
+    monkeypatch.setattr(Interpolator, "between", lambda self, start, end, alpha: torch.lerp(start, end, alpha**4))
+    claim = claims.claim_interpolator(runs, claims.load_test_edits(runs, limit=16))
+    assert [c.difference for c in claim.comparisons] == pytest.approx([0] * len(claim.comparisons), abs=1e-6)
 
 
 def test_what_does_not_decide_has_an_open_dot():

@@ -10,6 +10,7 @@ import torch
 from conftest import make_faces
 
 from efgan.config import PRESETS, to_json
+from efgan.data.action_units import AU_NAMES
 from efgan.editing.editor import load_editor
 from efgan.errors import UserError
 from efgan.experiments import read_config
@@ -293,7 +294,14 @@ def test_editor_edits_by_name(editor):
     edited = editor.edit(image, source_aus=own, AU12=3)
     assert edited.image.shape == (64, 64, 3) and edited.image.dtype == np.uint8
     assert len(edited.stages) == 2 and np.array_equal(edited.stages[-1], edited.image)
-    assert set(edited.attention) == {"global", "eyes", "nose", "mouth"}
+    tensor, source = torch.from_numpy(image).permute(2, 0, 1)[None], torch.from_numpy(own)[None] / 5
+    target = source.clone()
+    target[0, AU_NAMES.index("AU12")] = 0.6
+    stages = editor.edit_batch(tensor, source, target).stages
+    assert list(edited.attention) == ["global", "eyes", "nose", "mouth"]
+    for branch, attention in edited.attention.items():  # the larger of both stages
+        both = torch.stack([stage.branches[branch].attention[0, 0] for stage in stages])
+        torch.testing.assert_close(torch.from_numpy(attention), both.amax(0))
     assert edited.target_aus["AU12"] == 3 and edited.target_aus["AU45"] == 5
 
 
@@ -348,7 +356,7 @@ def test_batches_do_not_change_the_edit(editor):
     whole = editor.edit_batch(images, source, target)
     parts = editor.edit_batch(images, source, target, batch_size=2)
     torch.testing.assert_close(parts.image, whole.image, atol=1e-5, rtol=1e-4)
-    assert parts.stage_aus.shape == (5, 2, 17) and parts.local_edits["eyes"].attention.shape[0] == 5
+    assert parts.stage_aus.shape == (5, 2, 17) and parts.stages[1].local_edits["eyes"].attention.shape[0] == 5
 
 
 def test_continuous_ends_at_the_target(editor):

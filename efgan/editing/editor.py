@@ -32,7 +32,8 @@ class EditedFace:
     Attributes:
         image: uint8, S×S×3.
         stages: the images of a cascade's stages, uint8, S×S×3 each; one for a single-stage method.
-        attention: attention by branch ("global", "eyes", "nose", "mouth"), float32, H×W in [0, 1], 1 = edited.
+        attention: attention by branch ("global", "eyes", "nose", "mouth"), float32, H×W in [0, 1], 1 = edited; of a
+            cascade the largest of all stages at each pixel.
         target_aus: the AUs asked for, 0-5, by name.
         expression: the class asked for, of StarGAN.
     """
@@ -174,7 +175,8 @@ class Editor:
         steps = result.stages or (result,)
         return EditedFace(
             image=to_array(result.image[0]), stages=tuple(to_array(step.image[0]) for step in steps),
-            attention={name: a[0, 0].numpy() for name, a in steps[-1].attentions.items()},
+            attention={name: torch.stack([step.branches[name].attention[0, 0] for step in steps]).amax(0).numpy()
+                       for name in steps[0].branches},
             target_aus=dict(zip(AU_NAMES, target.tolist(), strict=True)), expression=expression,
         )  # fmt: skip
 

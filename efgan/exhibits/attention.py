@@ -25,6 +25,7 @@ from efgan.evaluation.protocol import evaluation_pairs, target_aus
 from efgan.exhibits.runs import plain
 from efgan.experiments import find_experiment
 from efgan.grids import COLOURS, Box, Picture, image_grid, new_figure, styled
+from efgan.models.interpolator import StraightLine
 
 BRANCHES = {"local": "local (stitched)", "global": "global"}
 FRAMES = {"eyes": COLOURS[9], "nose": COLOURS[2], "mouth": COLOURS[1]}
@@ -168,6 +169,8 @@ def mean_attention_figure(means: AttentionMeans) -> Figure:
 def path_figure(session: EditSession, natural: FaceSet) -> Figure:
     """The Interpolator's way from the session's face to its target against the straight line, with real AUs behind.
 
+    Distances are compared where both have come equally far.
+
     Args:
         session: its run must be a cascade.
         natural: faces with real AUs, for the plane (their first two principal components) and for the distances.
@@ -180,11 +183,12 @@ def path_figure(session: EditSession, natural: FaceSet) -> Figure:
         raise UserError(f"{_method(editor)} has no Interpolator: choose a cascade")
     start, end = (torch.from_numpy(aus / MAX_INTENSITY) for aus in (face.aus, session.state.target_aus(face.aus)))
     alphas = torch.linspace(0, 1, 31)[:, None]
-    ways = {"straight line": torch.lerp(start.expand(31, -1), end.expand(31, -1), alphas)}
     with torch.no_grad():
         device = next(editor.interpolator.parameters()).device
         first, last = (aus.expand(31, -1).to(device) for aus in (start, end))
-        ways["Interpolator"] = editor.interpolator.between(first, last, alphas.to(device)).cpu()
+        ways = {name: way.between(first, last, alphas.to(device)).cpu()
+                for name, way in (("straight line", StraightLine(editor.interpolator)),
+                                  ("Interpolator", editor.interpolator))}  # fmt: skip
     nearest = {name: MAX_INTENSITY * torch.cdist(way, natural.aus).amin(1).mean() for name, way in ways.items()}
     plane = PCA(2, random_state=0).fit(natural.aus.numpy())
     stops = [round(30 * k / editor.num_stages) for k in range(editor.num_stages + 1)]

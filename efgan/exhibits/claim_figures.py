@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from efgan.data.faces import to_float
 from efgan.exhibits.claims import TestEdits
@@ -29,7 +30,10 @@ def claim_figure(claim: Claim) -> Figure:
         axes.set_yticks(range(len(claim.comparisons)), [textwrap.fill(c.what, 44) for c in claim.comparisons])
         axes.set_ylim(len(claim.comparisons) - 0.5, -0.5)
         beside = "" if all(c.decides for c in claim.comparisons) else "\nopen dot: does not decide the claim"
-        axes.set_xlabel(f"difference (right of zero: as the paper claims; bar: 95 % interval){beside}")
+        axes.set_xlabel(
+            f"difference in its row's unit (right of zero: as the paper claims; bar: 95 % interval){beside}"
+        )
+        axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_title(f"Here: {claim.verdict}", loc="left")
     figure.set_label(f"{claim.says} {claim.measured_on}")
     return figure

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from efgan.data.action_units import MAX_INTENSITY
 from efgan.data.faces import FaceSet, to_float, to_uint8
 from efgan.editing.attention import attention_mass
 from efgan.editing.editor import Editor
@@ -20,7 +21,7 @@ from efgan.evaluation.protocol import Pairs, evaluated_rows, evaluation_pairs, t
 from efgan.exhibits.paired_differences import Claim, Comparison, compare
 from efgan.exhibits.runs import Runs
 from efgan.models.branch import Edit
-from efgan.models.interpolator import Interpolator
+from efgan.models.interpolator import StraightLine
 from efgan.provenance import write_atomic
 from efgan.training.run import load_run
 
@@ -120,12 +121,12 @@ def claim_attention(runs: Runs, edits: TestEdits, seeds: int = 1) -> Claim:
 
     def share_inside(editor: Editor) -> Tensor:
         largest = torch.stack([*edits.edit(editor).strongest_attention.values()]).amax(0)
-        return torch.tensor([1 - attention_mass(attention, boxes)["elsewhere"] for attention in largest])
+        return torch.tensor([100 * (1 - attention_mass(attention, boxes)["elsewhere"]) for attention in largest])
 
     gain = _gain(runs, "local_focus", "baseline", share_inside, seeds)
     return Claim(says="With local focuses attention lies on eyes, nose and mouth: EF-GAN against the Baseline.",
                  measured_on=_measured_on(runs, "baseline", "local_focus", seeds=seeds),
-                 comparisons=(edits.compare("share of the attention inside the boxes", gain),))  # fmt: skip
+                 comparisons=(edits.compare("share of the attention inside the boxes, points", gain),))  # fmt: skip
 
 
 def claim_cascade(runs: Runs, edits: TestEdits, seeds: int = 1) -> Claim:
@@ -165,18 +166,20 @@ def claim_cascade(runs: Runs, edits: TestEdits, seeds: int = 1) -> Claim:
 
 
 def linear_twin(editor: Editor) -> Editor:
-    """The same cascade along the straight line in AU space, in place of its Interpolator's path."""
+    """The same cascade along the straight line in AU space, at the pace of its Interpolator."""
+    assert editor.interpolator is not None
     run = load_run(editor.folder, editor.device)
-    run.generator.interpolator = Interpolator().requires_grad_(False).to(editor.device)  # fresh: linear
+    run.generator.interpolator = StraightLine(editor.interpolator)
     return Editor(run, editor.folder, editor.device)
 
 
 def claim_interpolator(runs: Runs, edits: TestEdits, seeds: int = 1) -> Claim:
     """The Interpolator's intermediate AUs are more natural than linear ones, and so are the faces made with them.
 
-    Distance to the nearest AUs of a real training face, and of each intermediate face to the nearest real test face
-    in the features of the Fréchet distance; but not to the faces of the same person in the same light, among which is
-    the source: a face that no stage had edited would be the nearest of all. Faces that are nearly unchanged do not
+    Both have come equally far at each stage: nearer to an end is nearer to a real face, by whatever path. Distance to
+    the nearest AUs of a real training face, and of each intermediate face to the nearest real test face in the
+    features of the Fréchet distance; but not to the faces of the same person in the same light, among which is the
+    source: a face that no stage had edited would be the nearest of all. Faces that are nearly unchanged do not
     decide. Averaged over the runs of so many seeds.
 
     Source: paper 3.2 and 4.5.
@@ -196,7 +199,8 @@ def claim_interpolator(runs: Runs, edits: TestEdits, seeds: int = 1) -> Claim:
         for k, stage in enumerate(edit.stages[:-1]):
             features = compute_features(to_uint8(stage.image), extractor, description=f"faces of stage {k + 1}")
             to_faces = torch.cdist(features, real).masked_fill(own, torch.inf).amin(1)
-            distances.append(torch.stack([torch.cdist(edit.stage_aus[:, k], natural).amin(1), to_faces]))
+            to_aus = MAX_INTENSITY * torch.cdist(edit.stage_aus[:, k], natural).amin(1)
+            distances.append(torch.stack([to_aus, to_faces]))
         return torch.stack(distances)
 
     def change(edit: Edit) -> Tensor:
@@ -215,12 +219,12 @@ def claim_interpolator(runs: Runs, edits: TestEdits, seeds: int = 1) -> Claim:
     line = torch.stack([away(edits.edit(linear_twin(editor))) for editor in editors]).mean(0)
     comparisons = tuple(
         edits.compare(
-            f"{what} of stage {k}, nearer to real ones by (straight line: {line[k - 1, i].mean():.3g} away)",
+            f"{what} of stage {k}, nearer to real ones by (straight line: {line[k - 1, i].mean():.3g} away), {unit}",
             line[k - 1, i] - ours[k - 1, i],
-            decides=what == "AUs" or bool(changed[k - 1] >= LEAST_CHANGE),
+            decides=i == 0 or bool(changed[k - 1] >= LEAST_CHANGE),
         )
         for k in range(1, len(ours) + 1)
-        for i, what in enumerate(("AUs", f"faces ({extractor} features)"))
+        for i, (what, unit) in enumerate((("AUs", "0-5"), ("faces", f"in features of {extractor}")))
     )
     return Claim(says="The Interpolator's intermediate expressions are more natural than linear ones.",
                  measured_on=_measured_on(runs, "cascade_ef_gan", seeds=seeds), comparisons=comparisons)  # fmt: skip
@@ -237,12 +241,12 @@ def claim_generated_images(runs: Runs, seeds: int = 1) -> Claim:
         if "accuracy_RG_per_face" not in edits or "accuracy_R_per_face" not in real:
             raise UserError("these runs were evaluated by an older version: run `efgan evaluate` on controls and "
                             "cascade_ef_gan again")  # fmt: skip
-        gains.append(torch.tensor(edits["accuracy_RG_per_face"]) - torch.tensor(real["accuracy_R_per_face"]))
+        gains.append(100 * (torch.tensor(edits["accuracy_RG_per_face"]) - torch.tensor(real["accuracy_R_per_face"])))
         classifiers += len(real["accuracy_R_per_seed"])
     gain = torch.stack(gains).mean(0)
     faces, split = runs.test_faces("rafd")
     people = faces.identity[evaluated_rows(faces, split.test)]
-    comparison = compare(f"accuracy R+G - R on real test faces, {classifiers} classifiers each", gain, people)
+    comparison = compare(f"accuracy R+G - R on real test faces, {classifiers} classifiers each, points", gain, people)
     if classifiers < LEAST_CLASSIFIERS:  # two trainings differ by chance, whoever is tested
         comparison = replace(comparison, interval=None)
     return Claim(says="Images by Cascade EF-GAN improve the training of an expression classifier.",

@@ -27,6 +27,8 @@ class BranchOutput(NamedTuple):
 class Edit:
     """The result of one edit of B faces, with everything worth looking at.
 
+    Of a cascade, branches and what is made of them are those of its stages, in `stages`.
+
     Attributes:
         image: the edited faces, B×3×S×S in [-1, 1].
         global_edit: the global branch; None for StarGAN.

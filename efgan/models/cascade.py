@@ -41,8 +41,4 @@ class CascadeEFGAN(nn.Module):
         for k, stage in enumerate(self.stages):
             before = path[:, k - 1] if k else source_aus
             edits.append(stage(edits[-1].image if k else images, before, path[:, k]))
-        last = edits[-1]
-        return Edit(
-            image=last.image, global_edit=last.global_edit, local_edits=last.local_edits, stitched=last.stitched,
-            stitched_attention=last.stitched_attention, stages=tuple(edits), stage_aus=path,
-        )  # fmt: skip
+        return Edit(image=edits[-1].image, stages=tuple(edits), stage_aus=path)

@@ -48,6 +48,27 @@ class Interpolator(nn.Module):
         return torch.where(alpha <= 0, source_aus, between)
 
 
+class StraightLine(nn.Module):
+    """The straight line in AU space at an Interpolator's pace: the control of its path (our decision).
+
+    Both ends are real AUs, so a path that only lingers near them would seem more natural than an even one.
+
+    Args:
+        interpolator: whose pace it takes.
+    """
+
+    def __init__(self, interpolator: Interpolator) -> None:
+        super().__init__()
+        self.interpolator = interpolator
+
+    def between(self, source_aus: Tensor, target_aus: Tensor, alpha: float | Tensor) -> Tensor:
+        """The point of the line that is nearest to what the Interpolator gives; arguments as there."""
+        way = target_aus - source_aus
+        gone = self.interpolator.between(source_aus, target_aus, alpha) - source_aus
+        progress = (gone * way).sum(-1, keepdim=True) / way.square().sum(-1, keepdim=True).clamp(min=1e-12)
+        return source_aus + progress.clamp(0, 1) * way
+
+
 class AUCritic(nn.Module):
     """Scores AU vectors: high for real ones. Trained to maximise the Wasserstein distance (paper 3.2)."""
 

@@ -257,15 +257,12 @@ class Trainer:
 
     @torch.no_grad()
     def _save_samples(self) -> None:
-        """Rows: sources, edits by the averaged generator, its attention."""
+        """Rows: sources, edits by the averaged generator, its attention (the largest of a cascade's stages)."""
         assert self.preview is not None
         edit = self.ema(self.preview.images, *self.objective.conditions(self.preview))
         stages = [stage.image for stage in edit.stages[:-1]]
         rows = {"source": self.preview.images, **{f"stage {k}": x for k, x in enumerate(stages, 1)}, "edit": edit.image}
-        if edit.global_edit is not None:
-            rows["global"] = edit.global_edit.attention
-        if edit.stitched_attention is not None:
-            rows["local"] = edit.stitched_attention
+        rows |= {name: attention[:, None] for name, attention in edit.strongest_attention.items()}
         path = self.folder / "samples" / f"iteration_{self.iteration:06d}.png"
         save_sample_grid(path, list(rows.values()), list(rows))
 
