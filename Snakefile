@@ -30,7 +30,7 @@ FIGURES = [name for name, exhibit in EXHIBITS.items() if exhibit.kind == "figure
 STARTS = sorted({e.initialised_from for e in EXPERIMENTS.values() if e.cascaded})
 CASCADES = [e.name for e in EXPERIMENTS.values() if e.cascaded]
 SINGLES = [e.name for e in EXPERIMENTS.values() if e.trains and e.name not in STARTS + CASCADES]
-HOURS = {"smoke": 1, "mini": 2, "long": 12, "slim": 12, "paper": 72}[PRESET]  # limit of one job on a cluster
+HOURS = {"smoke": 1, "mini": 2, "long": 12, "slim": 12, "paper": 24}[PRESET]  # limit of one job on a cluster
 
 
 def notebook(name):
@@ -246,6 +246,10 @@ use rule table as claims with:
     params:
         line=command("reference_claims", "judge claims", family=FAMILY, seeds=len(SEEDS)),
     priority: 50  # the longest of the exhibits
+    resources:
+        gpu=1,
+        runtime=60 * HOURS,
+        mem_mb=16000,
 
 
 rule report:

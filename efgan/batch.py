@@ -19,6 +19,7 @@ import psutil
 from efgan.config import SPLITS, find_preset
 from efgan.errors import UserError
 from efgan.experiments import EXPERIMENTS, datasets_of, real_folder, role_of, run_folder
+from efgan.gpus import visible_gpus
 from efgan.monitor import Monitor, duration
 from efgan.runner import GPUS, SUPERVISOR
 
@@ -85,7 +86,7 @@ class Batch:
     def parallel(self) -> tuple[int, int]:
         """Jobs at a time on this machine, and CPU threads of each."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        gpus = _count_gpus()
+        gpus = len(visible_gpus())
         jobs = self.jobs or (gpus if gpus and self.preset == "paper" else min(cores, 4 if gpus else 8))
         return jobs, max(1, cores // jobs)
 
@@ -118,10 +119,15 @@ def reproduce(batch: Batch, *, redraw: bool = False) -> Path:
         The report.
 
     Raises:
-        UserError: another batch runs in the same folder, or it cannot be written.
+        UserError: another batch runs in the same folder, it cannot be written, or the official Inception-v3 weights
+            that the preset needs are not there and cannot be downloaded.
         BatchError: a job failed; the message names it, its error and the log.
         KeyboardInterrupt: stopped by the user; all children have ended.
     """
+    if find_preset(batch.preset).evaluation.extractor == "inception-v3":  # hours before the first evaluation
+        from efgan.evaluation.features import inception_weights
+
+        inception_weights()
     with _only_one(batch.folder):
         _forget_lost_runs(batch)
         shutil.rmtree(batch.folder / JOBS, ignore_errors=True)
@@ -148,8 +154,9 @@ def reproduce(batch: Batch, *, redraw: bool = False) -> Path:
 @contextlib.contextmanager
 def _snakemake(command: list[str], batch: Batch, log) -> Iterator[subprocess.Popen]:
     """Snakemake as a child in a group of its own; it and all below it end with the block."""
-    environment = os.environ | {"PYTHONUNBUFFERED": "1", SUPERVISOR: str(os.getpid()), GPUS: str(_count_gpus())}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", SUPERVISOR: str(os.getpid())}
     if not batch.profile:
+        environment[GPUS] = ",".join(visible_gpus())
         environment |= {f"{library}_NUM_THREADS": str(batch.parallel[1]) for library in ("OMP", "MKL", "OPENBLAS")}
     before = signal.signal(signal.SIGTERM, _as_interrupt)
     process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
@@ -239,13 +246,3 @@ def _explain(failures: dict[str, str], log: Path) -> str:
         where = f" in rule {rule[1]}" if rule else ""
         lines = [f"the batch failed{where}: {end[1] if end else errors[0].strip() if errors else 'no reason given'}"]
     return "\n".join([*lines, f"log: {log}; when mended, run the same command to go on"])
-
-
-def _count_gpus() -> int:
-    """GPUs that the driver lists; asking torch would take seconds."""
-    if not shutil.which("nvidia-smi"):
-        return 0
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20).stdout
-        return sum(line.startswith("GPU ") for line in listed.splitlines())
-    return 0

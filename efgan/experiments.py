@@ -1,6 +1,7 @@
 """The one table of every run: which methods are trained on which data, starting from what."""
 
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -207,6 +208,21 @@ def run_config(
         preset=preset, experiment=experiment, seed=seed, model=settings.model, train=settings.train,
         data=settings.data(dataset, split=split, data_root=data_root), evaluation=settings.evaluation,
     )  # fmt: skip
+
+
+def pretraining_config(config: RunConfig) -> RunConfig:
+    """The run to make first for a fine-tuning on wild images: on RaFD and CFEED where both are at hand.
+
+    The embedded wild faces are of the people of the joined set, so both are split alike.
+    """
+    start = find_experiment(config.experiment).initialised_from
+    assert start is not None
+    dataset, data_root = pretraining_datasets(config.data.dataset)[-1], None
+    with suppress(UserError):
+        if not config.data.synthetic and all(real_folder(config.data.data_root, d) for d in JOINED_DATASETS["joint"]):
+            dataset, data_root = "joint", config.data.data_root
+    split = config.data.split if config.data.synthetic else None
+    return run_config(config.preset, dataset, start, config.seed, split=split, data_root=data_root)
 
 
 def what_weights_depend_on(config: RunConfig) -> RunConfig:

@@ -1,6 +1,7 @@
 """Runs one notebook: parameters checked, executed copy kept, record written before and after."""
 
 import ast
+import itertools
 import json
 import os
 import sys
@@ -17,11 +18,13 @@ import nbformat
 import psutil
 
 from efgan.errors import UserError
+from efgan.gpus import CHOSEN
 from efgan.progress import PROGRESS_FILE
 from efgan.provenance import COMMAND, Manifest, sha256_of
 
 NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-GPUS = "EFGAN_GPUS"  # environment variable: how many GPUs the jobs of a batch share
+GPUS = "EFGAN_GPUS"  # environment variable: the GPUs that the jobs of a batch share, separated by commas
+_JOBS_PER_GPU = 64  # at most, beyond which a job takes what torch takes
 _LONGEST_SOCKET_FOLDER = 80  # a socket's whole path must stay below 104 bytes
 SUPERVISOR = "EFGAN_SUPERVISOR_PID"  # environment variable: this process ends when that ancestor does
 
@@ -170,6 +173,7 @@ def run_job(job: Path, name: str, parameters: Mapping[str, Any], output: Path | 
     """
     _end_with_supervisor()
     job.parent.mkdir(parents=True, exist_ok=True)
+    job.with_suffix(".error").unlink(missing_ok=True)  # of a try before
     job.write_text("{}")
     try:
         with own_gpu(job.parent):
@@ -185,23 +189,23 @@ def run_job(job: Path, name: str, parameters: Mapping[str, Any], output: Path | 
 
 @contextmanager
 def own_gpu(folder: Path) -> Iterator[None]:
-    """On a machine with several GPUs, one that no other job of the batch uses, while there is such.
+    """Where a batch has several GPUs, one for this job; a second job on one only while each has a first, and so on.
 
     Args:
-        folder: holds one lock file per GPU; a lock is freed by the system even when its job is killed.
+        folder: holds the lock files; a lock is freed by the system even when its job is killed.
     """
-    count = int(os.environ.get(GPUS, "1"))
-    if count < 2 or "CUDA_VISIBLE_DEVICES" in os.environ:
+    gpus = [name for name in os.environ.get(GPUS, "").split(",") if name]
+    if len(gpus) < 2:
         yield
         return
     import fcntl
 
     with ExitStack() as stack:
-        for index in range(count):
-            file = stack.enter_context((folder / f"gpu{index}.lock").open("w"))
+        for turn, (number, gpu) in itertools.product(range(_JOBS_PER_GPU), enumerate(gpus)):
+            file = stack.enter_context((folder / f"gpu{number}.{turn}.lock").open("w"))
             with suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                stack.enter_context(_environment({"CUDA_VISIBLE_DEVICES": str(index)}))
+                stack.enter_context(_environment({CHOSEN: gpu}))
                 break
         yield
 

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "efgan"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 # From the foundation up; modules of one layer may import each other, but not in a circle.
 LAYERS = (
-    ("errors", "config", "experiments", "paper", "provenance", "progress", "grids"),
+    ("errors", "config", "experiments", "paper", "provenance", "progress", "gpus", "grids"),
     ("data",), ("models",), ("training",), ("editing",), ("evaluation",), ("exhibits",),
     ("runner", "monitor", "batch", "doctor", "cli"),
 )  # fmt: skip

@@ -6,7 +6,7 @@ import pytest
 
 from efgan.config import PRESETS, DataConfig, EvalConfig, ModelConfig, RunConfig, TrainConfig, from_json, to_json
 from efgan.errors import UserError
-from efgan.experiments import EXPERIMENTS, pretraining_datasets, run_config
+from efgan.experiments import EXPERIMENTS, pretraining_config, pretraining_datasets, run_config
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -91,6 +91,17 @@ def test_wild_fine_tuning_starts_from_both_sets():
     assert EXPERIMENTS["cascade_ef_gan_wild"].initialised_from == "cascade_ef_gan"
     assert pretraining_datasets("synthetic_wild") == ("synthetic_joint",)
     assert pretraining_datasets("affectnet") == ("joint", "synthetic_joint")
+
+
+@pytest.mark.parametrize(("there", "dataset"), [(("rafd", "cfeed"), "joint"), (("rafd",), "synthetic_joint")])
+def test_wild_fine_tuning_is_advised_to_start_from_the_papers_sets(tmp_path, there, dataset):
+    """Where both are there; else from the embedded faces, which need no folder."""
+    for name in ("affectnet", *there):
+        (tmp_path / name).mkdir()
+    wild = run_config("paper", "affectnet", "cascade_ef_gan_wild", 1, data_root=str(tmp_path))
+    start = pretraining_config(wild)
+    assert (start.data.dataset, start.experiment, start.seed) == (dataset, "cascade_ef_gan", 1)
+    assert start.data.data_root == (str(tmp_path) if dataset == "joint" else None)
     assert PRESETS["mini"].data("synthetic_joint").identities == 150
 
 

@@ -138,3 +138,14 @@ def test_edit_pairs_hands_over_what_a_method_needs():
     assert given[2].equal(aus) and given[3].equal(faces.expression[pairs.target])
     assert edited.images.equal(255 - faces.images[pairs.source])
     assert edited.mean_attention == {"global": pytest.approx(0.25)}
+
+
+def test_a_set_without_test_pairs_is_told_before_training():
+    """Where nobody shows two expressions; other sets than the tables' need none."""
+    faces = make_faces(people=8)
+    parts = split_faces(faces, DataConfig(dataset="synthetic_rafd", split="identity"))
+    protocol.require_test_pairs(replace(faces, name="rafd"), parts, "smoke")
+    strangers = replace(faces, name="rafd", identity=torch.arange(len(faces)))
+    with pytest.raises(UserError, match="nothing can be evaluated"):
+        protocol.require_test_pairs(strangers, parts, "smoke")
+    protocol.require_test_pairs(replace(strangers, name="affectnet"), parts, "smoke")

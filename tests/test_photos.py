@@ -1,9 +1,11 @@
 """The readers of RaFD, CFEED, AffectNet and any folder: names to labels, and what is left out and why."""
 
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from efgan.data.action_units import CFEED_CATEGORIES, CFEED_PRIMARY, RAFD_EXPRESSIONS
@@ -101,6 +103,28 @@ def test_cfeed_by_category_folders(tmp_path):
     assert reasons(listing) == {"no category": 1}
 
 
+def test_cfeed_as_delivered(tmp_path):
+    """Names are category, subject and shot; which category a number is, its holder says, and the remedy how to."""
+    touch(tmp_path, "01-04/Images1/01_126_3963.jpg", "01-04/Images1/02_339_3470.jpg", "sad/03_339_3471.jpg")
+    listing = list_cfeed(tmp_path)
+    assert labels(listing) == {"sad/03_339_3471": ("339", "sad")}
+    assert reasons(listing) == {"its category is a number in its name": 2}
+    advised = re.search(r"naming.json: ({.*})", listing.excluded[0].remedy)
+    assert advised and "AU_annotation_all_subjects.xls" in listing.excluded[0].remedy
+    (tmp_path / "naming.json").write_text(advised[1].replace("…", '"02": "Happy", "03": "sad"'))
+    assert labels(list_cfeed(tmp_path)) == {"01-04/Images1/01_126_3963": ("126", "neutral"), "sad/03_339_3471":
+                                            ("339", "sad"), "01-04/Images1/02_339_3470": ("339", "happy")}  # fmt: skip
+
+
+def test_linked_folders_are_read_once(tmp_path):
+    """A read-only copy elsewhere may be linked, whole or in part; a link back does not lead in circles."""
+    touch(tmp_path / "elsewhere", "01_7.jpg")
+    (tmp_path / "cfeed" / "sad").mkdir(parents=True)
+    (tmp_path / "cfeed" / "happy").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "cfeed" / "sad" / "back").symlink_to(tmp_path / "cfeed", target_is_directory=True)
+    assert labels(list_cfeed(tmp_path / "cfeed")) == {"happy/01_7": ("01", "happy")}
+
+
 @pytest.mark.parametrize(("name", "content", "message"), [
     ("manifest.csv", "path,category\na.jpg,happy\n", "no column subject; it has path, category"),
     ("manifest.csv", '"\n', "not readable as CSV"),
@@ -137,10 +161,24 @@ def test_affectnet_is_read_with_every_header(tmp_path, text):
     assert reasons(listing) == {"labelled 10 (no-face)": 1}
 
 
+def test_affectnet_with_a_file_per_label(tmp_path):
+    """The later release: photo and label have one number; a damaged label costs that photo only."""
+    touch(tmp_path / "train_set" / "images", "1.jpg", "2.jpg", "4.jpg")
+    (annotations := tmp_path / "train_set" / "annotations").mkdir()
+    for number, label in (("1", "1"), ("2", "7"), ("3", "0")):
+        np.save(annotations / f"{number}_exp.npy", np.array(label))
+        np.save(annotations / f"{number}_val.npy", np.array("0.5"))
+    (annotations / "4_exp.npy").write_bytes(b"")
+    listing = list_affectnet(tmp_path)
+    assert labels(listing) == {"train_set/images/1": ("train_set/images/1", "happy"),
+                               "train_set/images/2": ("train_set/images/2", "contemptuous")}  # fmt: skip
+    assert reasons(listing) == {"named in 3_exp.npy but not there": 1, "label not readable": 1}
+
+
 def test_affectnet_without_annotations_or_photos_says_so(tmp_path):
     """A missing CSV is an error of the set; a missing photo of that photo; other CSVs do not matter."""
     (tmp_path / "openface.csv").write_text("file,confidence\na.jpg,1\n")
-    with pytest.raises(UserError, match="no AffectNet annotation CSV"):
+    with pytest.raises(UserError, match="no AffectNet annotations"):
         list_affectnet(tmp_path)
     (tmp_path / "validation.csv").write_text("subDirectory_filePath,expression\n1/a.jpg,0\n1/b.jpg,99\n")
     assert reasons(list_affectnet(tmp_path)) == {"named in validation.csv but not there": 1, "unknown label '99'": 1}

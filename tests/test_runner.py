@@ -14,6 +14,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from efgan import runner
 from efgan.errors import UserError
+from efgan.gpus import visible_gpus
 from efgan.runner import (
     SUPERVISOR,
     NotebookError,
@@ -187,21 +188,43 @@ def wait_for(condition, *, seconds: float) -> None:
 
 
 def test_jobs_share_the_gpus(tmp_path, monkeypatch):
-    """Two jobs on two GPUs get one each; a third takes what torch takes; a user's own choice stands."""
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setenv("EFGAN_GPUS", "2")
+    """Jobs on two GPUs get one each, then a second one each; GPUs are called as the batch was told they are."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,MIG-7/1")
+    monkeypatch.setenv("EFGAN_GPUS", "4,MIG-7/1")
 
-    def chosen():
-        return os.environ.get("CUDA_VISIBLE_DEVICES")
+    def chosen() -> str:
+        return os.environ["CUDA_VISIBLE_DEVICES"]
 
     with own_gpu(tmp_path):
-        assert chosen() == "0"
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES")  # another job has its own environment
+        assert chosen() == "4"
         with own_gpu(tmp_path):
-            assert chosen() == "1"
-            monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+            assert chosen() == "MIG-7/1"
             with own_gpu(tmp_path):
-                assert chosen() is None
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+                assert chosen() == "4"
+    assert chosen() == "4,MIG-7/1"
+
+
+@pytest.mark.parametrize("shared", ["", "3"])
+def test_a_job_takes_the_only_gpu_there_is(tmp_path, monkeypatch, shared):
+    """Or none: what torch finds."""
+    monkeypatch.setenv("EFGAN_GPUS", shared)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     with own_gpu(tmp_path):
-        assert chosen() == "7"
+        assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+@pytest.mark.parametrize(("chosen", "found"), [(None, ["0", "1"]), ("", []), ("-1", []), ("1", ["1"]),
+                                               ("GPU-8d, GPU-9e", ["GPU-8d", "GPU-9e"])])  # fmt: skip
+def test_gpus_are_those_the_driver_lists_or_the_user_chose(tmp_path, monkeypatch, chosen, found):
+    """None where there is no driver, whatever is chosen."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if chosen is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+    assert visible_gpus() == []
+    program = tmp_path / "nvidia-smi"
+    program.write_text(
+        "#!/bin/sh\necho 'GPU 0: NVIDIA A100 (UUID: GPU-8d)'\necho 'GPU 1: NVIDIA A100 (UUID: GPU-9e)'\n"
+    )
+    program.chmod(0o755)
+    assert visible_gpus() == found

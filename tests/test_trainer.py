@@ -3,6 +3,7 @@
 import json
 import time
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -15,11 +16,12 @@ from efgan.data.batches import BatchSampler
 from efgan.errors import UserError
 from efgan.models import build_generator
 from efgan.models.discriminator import Critic
+from efgan.training import precision
 from efgan.training import trainer as trainer_module
 from efgan.training.checkpoint import load_tensors, save_tensors
 from efgan.training.cuda_graph import CapturedStep
 from efgan.training.objectives import build_objective
-from efgan.training.precision import choose_precision
+from efgan.training.precision import choose_precision, require_usable_gpu
 from efgan.training.trainer import Trainer, TrainingDivergedError
 
 METHODS = ("stargan", "ganimation", "local_focus", "cascade_ef_gan")
@@ -252,6 +254,16 @@ def test_losses_are_checked_before_every_checkpoint(build):
 def test_a_gpu_trains_in_fp32_unless_told_otherwise(requested):
     """bf16 was slower there for EF-GAN; needs no GPU to be asked."""
     assert choose_precision(requested, torch.device("cuda")) == ("bf16" if requested == "bf16" else "fp32")
+
+
+@pytest.mark.parametrize(("listed", "usable"), [(["0"], False), (["0"], True), ([], False)])
+def test_a_gpu_that_torch_cannot_use_is_told_before_training(monkeypatch, listed, usable):
+    """The CPU would take days; a user may want it all the same."""
+    monkeypatch.setattr(precision, "visible_gpus", lambda: listed)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: usable)
+    told = pytest.raises(UserError, match=r"efgan doctor.*CUDA_VISIBLE_DEVICES=")
+    with told if listed and not usable else nullcontext():
+        require_usable_gpu()
 
 
 def test_a_resumed_run_keeps_its_precision(build):

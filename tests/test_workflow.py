@@ -172,7 +172,7 @@ def test_unknown_names_are_refused_before_anything_starts(tmp_path):
 
 def test_threads_are_divided_among_jobs(tmp_path, monkeypatch):
     """Never more threads than cores; at least one each."""
-    monkeypatch.setattr("efgan.batch._count_gpus", lambda: 0)
+    monkeypatch.setattr("efgan.batch.visible_gpus", list)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert Batch(root=tmp_path, jobs=2).parallel == (2, 4)
     assert Batch(root=tmp_path, jobs=3).parallel == (3, 2)
@@ -189,6 +189,14 @@ def test_a_second_batch_in_the_same_folder_is_refused(tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(UserError, match="another `efgan reproduce` is at work"):
             reproduce(batch)
+
+
+def test_missing_inception_weights_are_told_before_anything_is_trained(tmp_path, monkeypatch):
+    """`paper` needs them after hours of training; the small presets never do."""
+    monkeypatch.setenv("EFGAN_INCEPTION", str(tmp_path / "nowhere.pth"))
+    monkeypatch.setattr(batch_module, "_snakemake", lambda *_: pytest.fail("it was started"))
+    with pytest.raises(UserError, match=r"EFGAN_INCEPTION=.*nowhere\.pth"):
+        reproduce(Batch(root=tmp_path, preset="paper"))
 
 
 @pytest.fixture

@@ -1,11 +1,24 @@
-"""AffectNet (Mollahosseini et al. 2017): photos from the web, labelled by annotation CSVs of several vintages."""
+"""AffectNet (Mollahosseini et al. 2017): photos from the web, labelled by CSVs of several vintages or, in its later
+release, by one file per photo.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from efgan.data.action_units import RAFD_EXPRESSIONS
 from efgan.data.naming import read_table
-from efgan.data.photos import OPENFACE_FOLDERS, SUFFIXES, Excluded, Listing, Photo, build_listing, find_expression
+from efgan.data.photos import (
+    OPENFACE_FOLDERS,
+    SUFFIXES,
+    Excluded,
+    Listing,
+    Photo,
+    build_listing,
+    find_expression,
+    find_files,
+)
 from efgan.errors import UserError
 
 _PATHS = ("subdirectory_filepath", "filepath", "file_path", "path", "image", "file", "filename")
@@ -15,25 +28,41 @@ _ORDER = ("subdirectory_filepath", "face_x", "face_y", "face_width", "face_heigh
           "valence", "arousal")  # fmt: skip
 _BY_NUMBER = ("neutral", "happy", "sad", "surprised", "fearful", "disgusted", "angry", "contemptuous")
 _NO_FACE = {"8": "none", "9": "uncertain", "10": "no-face"}
+_ONE_LABEL = "_exp.npy"  # the label of one photo
 _DEPTH = 3  # folders below the set in which the annotations' paths may start
 
 
 def list_affectnet(folder: Path) -> Listing:
-    """AffectNet's photos, as the CSVs in its folder name them; each shows a person of its own.
+    """AffectNet's photos, as the annotations in its folder name them; each shows a person of its own.
 
     Args:
-        folder: the set: annotation CSVs (training.csv, validation.csv, …) and the photos' folders beside them.
+        folder: the set: annotation CSVs (training.csv, validation.csv, …) and the photos' folders beside them, or
+            train_set/ and val_set/ with images/1.jpg and annotations/1_exp.npy.
 
     Raises:
-        UserError: no annotation CSV, or one that cannot be read.
+        UserError: no annotations, or a CSV that cannot be read.
     """
     tables = [path for path in sorted(folder.glob("*.csv")) if _is_annotation(path)]
     if not tables:
-        raise UserError(f"{folder}: no AffectNet annotation CSV (training.csv, validation.csv, … with the columns "
-                        "subDirectory_filePath and expression): put it there")  # fmt: skip
+        single = sorted(path for path in find_files(folder, (_ONE_LABEL,)) if path.parent.name == "annotations")
+        if not single:
+            raise UserError(f"{folder}: no AffectNet annotations: put its CSVs there (training.csv, validation.csv, … "
+                            "with the columns subDirectory_filePath and expression), or its folders train_set and "
+                            f"val_set (annotations/1{_ONE_LABEL}, images/1.jpg)")  # fmt: skip
+        return build_listing((_single(path, folder) for path in single), RAFD_EXPRESSIONS, RAFD_EXPRESSIONS)
     bases = [folder, *_folders(folder, _DEPTH)]
     found = (item for path in tables for item in _read(path, folder, bases))
     return build_listing(found, RAFD_EXPRESSIONS, RAFD_EXPRESSIONS)
+
+
+def _single(label: Path, folder: Path) -> Photo | Excluded:
+    """The photo of one label file, in images/ beside its folder."""
+    photo = label.parents[1] / "images" / f"{label.name.removesuffix(_ONE_LABEL)}.jpg"
+    try:
+        text = str(np.load(label).item())
+    except (OSError, ValueError, EOFError) as error:
+        return Excluded(path=photo, reason="label not readable", remedy=f"get {label} again ({error})")
+    return _photo(label, photo.relative_to(folder).as_posix(), text, folder, [folder])
 
 
 def _folders(folder: Path, depth: int) -> Iterator[Path]:
@@ -84,7 +113,7 @@ def _photo(table: Path, name: str, text: str, folder: Path, bases: list[Path]) -
     expression = find_expression(_BY_NUMBER[int(text)] if known else text, RAFD_EXPRESSIONS)
     if expression is None:
         return Excluded(path=folder / name, reason=f"unknown label {text!r}",
-                        remedy=f"correct its row in {table}; there are 0-7 or {', '.join(_BY_NUMBER)}")  # fmt: skip
+                        remedy=f"correct it in {table}; there are 0-7 or {', '.join(_BY_NUMBER)}")  # fmt: skip
     path = next((base / name for base in bases if (base / name).is_file()), None)
     if path is None:
         return Excluded(path=folder / name, reason=f"named in {table.name} but not there",

@@ -21,8 +21,8 @@ def list_cfeed(folder: Path) -> Listing:
     Raises:
         UserError: manifest.csv or naming.json cannot be used.
 
-    Source: paper 4.1 (22 categories; the seven primary ones are evaluated); the set's file names could not be
-    verified, so the three ways are our decision.
+    Source: paper 4.1 (22 categories; the seven primary ones are evaluated); we have not seen the set, so the three ways
+    are our decision.
     """
     return build_listing(
         list_by_what_is_there(folder, CFEED_CATEGORIES, labelled=True), CFEED_CATEGORIES, CFEED_PRIMARY

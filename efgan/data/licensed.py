@@ -75,7 +75,7 @@ def survey_photos(folder: Path, config: DataConfig, *, jobs: int | None = None) 
     remedy = how_to_measure(folder, unmeasured) if unmeasured else ""
     excluded = [*listing.excluded, *(Excluded(path=p.path, reason=NO_CSV, remedy=remedy) for p in unmeasured)]
     limit = config.identities or MOST_PEOPLE.get(config.dataset)
-    wanted = _some_people(measured, limit)
+    wanted = first_people(measured, limit)
     left = {photo.name for photo in measured} - {photo.name for photo in wanted}
     excluded += [
         Excluded(path=p.path, reason=f"{NOT_FIRST} {limit} people", remedy="nothing to do: so many were asked for")
@@ -127,7 +127,7 @@ def find_sets(folder: Path, dataset: str | None = None) -> dict[str, Path]:
     return {own if own in READERS else "rafd" if next(folder.rglob("Rafd*_*"), None) else "folder": folder}
 
 
-def _some_people(photos: Sequence[Photo], limit: int | None) -> list[Photo]:
+def first_people(photos: Sequence[Photo], limit: int | None) -> list[Photo]:
     """The photos of the first people."""
     people = set(sorted({photo.person for photo in photos})[:limit])
     return [photo for photo in photos if photo.person in people]

@@ -1,11 +1,12 @@
 """Who and what a photo shows, where a set has no fixed file names: by a manifest, a pattern, or its folder.
 
-For CFEED, whose file names could not be verified, and for folders of any photos. Looked for in this order:
+For folders of any photos, and for CFEED, whose names (``02_339_3470.jpg``: category, subject, shot) we know only from
+public code that reads it, and whose numbers of categories we do not know. Looked for in this order:
 
 - ``manifest.csv`` in the set's folder: columns path (relative to it), subject, category, one row per photo;
 - ``naming.json`` there: ``{"pattern": "(?P<subject>\\\\d+)_(?P<category>\\\\w+)", "categories": {"01": "neutral"}}``,
   a regular expression searched in each photo's path; "categories" translates what it finds and may be left out;
-- one folder per category, named like it.
+- one folder per category, named like it; the subject is the first number in the file name, in CFEED's names the second.
 """
 
 import json
@@ -19,6 +20,8 @@ from efgan.data.photos import Excluded, Photo, find_expression, find_pictures, p
 from efgan.errors import UserError
 
 MANIFEST, PATTERN = "manifest.csv", "naming.json"
+_AS_DELIVERED = re.compile(r"\d\d_(?P<subject>\d{3})(_|$)")  # CFEED's file names
+_NAMING = r'{"pattern": "/(?P<category>\\d\\d)_(?P<subject>\\d{3})_", "categories": {"01": "neutral", …}}'
 _COLUMNS = {
     "path": ("path", "file", "filename", "image"),
     "subject": ("subject", "person", "identity", "id"),
@@ -82,15 +85,20 @@ def list_by_pattern(folder: Path, names: tuple[str, ...], *, labelled: bool) -> 
 
 
 def list_by_folder(folder: Path, names: tuple[str, ...], *, labelled: bool) -> Iterator[Photo | Excluded]:
-    """All photos, with the category of the folder they lie in; the subject is the first number in the file name.
+    """All photos, with the category of the folder they lie in; for the subject see this module's head.
 
     Args as `list_by_manifest`; unless `labelled`, every photo is a person of its own, as numbers mean nothing then.
     """
     for photo in find_pictures(folder):
         folders = photo.relative_to(folder).parts[:-1]
         category = next((name for name in reversed(folders) if find_expression(name, names) is not None), "")
-        number = re.search(r"\d+", photo.stem)
-        subject = (number[0] if number else photo.stem) if labelled else ""
+        delivered, number = _AS_DELIVERED.match(photo.stem), re.search(r"\d+", photo.stem)
+        if labelled and delivered and not category:
+            yield Excluded(path=photo, reason="its category is a number in its name",
+                           remedy=f"write {folder / PATTERN}: {_NAMING}, with all numbers and names of the sheet "
+                                  "\"summary\" of the set's AU_annotation_all_subjects.xls")  # fmt: skip
+            continue
+        subject = (delivered["subject"] if delivered else number[0] if number else photo.stem) if labelled else ""
         yield _labelled(photo, folder, subject, category, names, labelled, where="its folder's name")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from efgan.data.action_units import AU_NAMES
-from efgan.data.photos import OPENFACE_FOLDERS, Photo, find_pictures
+from efgan.data.photos import OPENFACE_FOLDERS, Photo, find_files, find_pictures
 
 LEAST_CONFIDENCE = 0.8
 AU_COLUMNS = tuple(f"{name}_r" for name in AU_NAMES)
@@ -61,7 +61,7 @@ def find_sources(photos: Sequence[Photo], folder: Path) -> dict[str, Source]:
     or pictures share a name, a CSV belongs to those that lie where it does: rather no AUs than somebody else's.
     """
     tables: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.rglob("*.csv")):
+    for path in sorted(find_files(folder, (".csv",))):
         tables[path.stem.lower()].append(path)
     pictures = find_pictures(folder)  # listed in the set or not
     namesakes = Counter(picture.stem.lower() for picture in pictures)

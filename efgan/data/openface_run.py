@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from efgan.data.licensed import READERS, find_sets
+from efgan.data.licensed import MOST_PEOPLE, READERS, find_sets, first_people
 from efgan.data.openface import find_sources, how_to_measure
 from efgan.data.photos import Photo
 from efgan.errors import UserError
@@ -86,7 +86,7 @@ def measure_folder(folder: Path, dataset: str | None, named: Path | None) -> Ite
     """
     binary = find_openface(named)
     for name, place in find_sets(folder, dataset).items():
-        photos = READERS[name](place).photos
+        photos = first_people(READERS[name](place).photos, MOST_PEOPLE.get(name))
         if binary is None:
             raise UserError(f"no OpenFace on the PATH: name it with --binary, or run this where it is: "
                             f"{how_to_measure(place, photos)}")  # fmt: skip

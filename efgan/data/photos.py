@@ -1,7 +1,8 @@
 """What every reader of photographs says: which photos a set has, who and what they show, and what is left out."""
 
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,7 +92,20 @@ def find_pictures(folder: Path) -> list[Path]:
             name.startswith(".") or name.endswith("_aligned") or name.lower() in OPENFACE_FOLDERS for name in folders
         )
 
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and wanted(path))
+    return sorted(path for path in find_files(folder, SUFFIXES) if wanted(path))
+
+
+def find_files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
+    """All files below a folder with these endings, those in linked folders too (each folder once)."""
+    seen = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders.sort()
+        real = os.path.realpath(place)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        yield from (Path(place, name) for name in names if name.lower().endswith(suffixes))
 
 
 def photo_name(path: Path, folder: Path) -> str:

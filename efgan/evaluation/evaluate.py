@@ -37,8 +37,7 @@ from efgan.training.supervised import predict
 
 
 def evaluate_run(
-    edit: EditFunction, faces: FaceSet, split: Split, judges: Judges, config: EvalConfig, run_folder: Path, *,
-    seed: int = 0,
+    edit: EditFunction, faces: FaceSet, split: Split, judges: Judges, config: EvalConfig, run_folder: Path
 ) -> dict[str, Any]:  # fmt: skip
     """Measures a trained method and writes `metrics.json` and `pairs.csv` into its run folder.
 
@@ -46,10 +45,9 @@ def evaluate_run(
         edit: the method; see `EditFunction`. An `Editor`'s `edit_batch` fits.
         faces: the whole set.
         split: its training and test faces.
-        judges: of this dataset and seed, see `train_judges`.
+        judges: of this dataset and seed, see `train_judges`; their seed is that of R+G's pairs and classifiers too.
         config: the protocol.
         run_folder: of the run.
-        seed: of the R+G pairs and classifiers.
 
     Returns:
         what `metrics.json` holds: accuracies and similarities as fractions, dB, AU errors of 1. A number that
@@ -62,7 +60,7 @@ def evaluate_run(
     edit_seconds = time.perf_counter() - started
     metrics, table = measure_edits(edited.images, faces, pairs, aus, judges, config)
     metrics["mean_attention"] = edited.mean_attention
-    metrics |= _learn_from_edits(edit, faces, split, judges, config, seed)
+    metrics |= _learn_from_edits(edit, faces, split, judges, config)
     metrics["seconds"] = {"editing": edit_seconds, "all": time.perf_counter() - started}
     metrics["edits_per_second"] = len(pairs) / edit_seconds
     with write_atomic(run_folder / "pairs.csv") as file:
@@ -179,10 +177,10 @@ def _distribution_metrics(
 
 
 def _learn_from_edits(
-    edit: EditFunction, faces: FaceSet, split: Split, judges: Judges, config: EvalConfig, seed: int
+    edit: EditFunction, faces: FaceSet, split: Split, judges: Judges, config: EvalConfig
 ) -> dict[str, Any]:
     """R+G: classifiers trained on real training faces and as many edits, tested on real test faces."""
-    pairs = training_pairs(faces, split.train, seed=seed)
+    pairs = training_pairs(faces, split.train, seed=judges.seed)
     edits = edit_pairs(
         edit,
         faces,

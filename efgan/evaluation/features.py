@@ -64,10 +64,10 @@ def build_extractor(name: str, device: torch.device) -> nn.Module:
     """
     ensure_torchvision_importable()
     if name == "inception-v3":
-        from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-        path = find_inception_weights() or _download_inception(URL_INCEPTION_V3)
-        extractor = FeatureExtractorInceptionV3("inception-v3", ["2048"], feature_extractor_weights_path=str(path))
+        path = str(inception_weights())
+        extractor = FeatureExtractorInceptionV3("inception-v3", ["2048"], feature_extractor_weights_path=path)
     elif name == "efficientnet-lite0":
         extractor = _efficientnet_class()(name, ["1280"])
     else:
@@ -75,11 +75,25 @@ def build_extractor(name: str, device: torch.device) -> nn.Module:
     return extractor.to(device).eval().requires_grad_(False)
 
 
-def _download_inception(url: str) -> Path:
+def inception_weights() -> Path:
+    """The official Inception-v3 file; downloaded into torch's hub cache where this machine has none.
+
+    The paper's FID cites Inception-v4; v3, whose features FID is defined in, is our decision.
+
+    Raises:
+        UserError: as `find_inception_weights`, or the download failed.
+    """
+    return find_inception_weights() or _download_inception()
+
+
+def _download_inception() -> Path:
+    ensure_torchvision_importable()
+    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
+
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        torch.hub.download_url_to_file(url, str(folder / INCEPTION_FILE), INCEPTION_SHA256_PREFIX, progress=True)
+        torch.hub.download_url_to_file(URL_INCEPTION_V3, str(folder / INCEPTION_FILE), INCEPTION_SHA256_PREFIX)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise UserError(
             f"extractor inception-v3: the official weights are not on this machine and the download failed "

@@ -11,11 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from efgan.config import EvalConfig
+from efgan.config import EvalConfig, find_preset
 from efgan.data.action_units import prototype_aus
 from efgan.data.faces import FaceSet, to_float, to_uint8
 from efgan.data.splits import Split
 from efgan.errors import UserError
+from efgan.experiments import datasets_of, family_of
 from efgan.models.branch import Edit
 from efgan.progress import track
 
@@ -124,6 +125,16 @@ def evaluation_pairs(faces: FaceSet, split: Split, config: EvalConfig) -> Pairs:
     return pairs
 
 
+def require_test_pairs(faces: FaceSet, split: Split, preset: str) -> None:
+    """Nothing for a set that can be evaluated or stands in no table: told before hours of training.
+
+    Raises:
+        UserError: as `evaluation_pairs`.
+    """
+    if faces.name in datasets_of(family_of(faces.name)):
+        evaluation_pairs(faces, split, find_preset(preset).evaluation)
+
+
 def thin(faces: FaceSet, pairs: Pairs, limit: int | None, *, seed: int = 0) -> Tensor:
     """Positions of at most `limit` pairs: a seeded choice, even over (source expression, target expression).
 
@@ -163,7 +174,8 @@ def target_aus(faces: FaceSet, pairs: Pairs, how: str = "same_identity", *, trai
     """The AUs each edit asks for, P×17 in [0, 1].
 
     Args:
-        how: "same_identity": those of the pair's real target face; "class_mean": the mean over the training
+        how: "same_identity": those of the pair's real target face (of R+G's pairs, a training face of anybody);
+            "class_mean": the mean over the training
             faces of the target expression; "prototype": the FACS prototype. The paper is silent; our
             decision.
         train: positions of the training faces, for "class_mean".

@@ -60,7 +60,7 @@ def evaluate_experiment(
         config=replace(editor.config, data=data, evaluation=config.evaluation), device=str(editor.device),
         inputs=[folder / WEIGHTS, *sorted(controls.glob("*.safetensors"))],
     ) as manifest:  # fmt: skip
-        evaluate_run(editor.edit_batch, faces, parts, judges, config.evaluation, folder, seed=seed)
+        evaluate_run(editor.edit_batch, faces, parts, judges, config.evaluation, folder)
     manifest.finish(outputs=[folder / "metrics.json", folder / "pairs.csv"])
     return folder
 

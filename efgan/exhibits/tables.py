@@ -107,7 +107,8 @@ class Table:
     def notes(self) -> tuple[str, ...]:
         """What a reader must know to read it."""
         extractors = sorted({row.extractor for block in self.blocks for row in block.rows} - {""})
-        endings = {e: "." if metric_name(e) == "FID" else "; not comparable with FID." for e in extractors}
+        endings = {e: ", our decision: the paper cites Inception-v4." if metric_name(e) == "FID" else
+                   "; not comparable with FID." for e in extractors}  # fmt: skip
         named = tuple(f"{metric_name(e)}: Fréchet distance in the features of {e}{endings[e]}" for e in extractors)
         sides = tuple(_SIDES[family] for family in dict.fromkeys(family_of(block.dataset) for block in self.blocks))
         trained = tuple(

@@ -1,4 +1,7 @@
-"""The terms of eq. (2), one pure function each. The paper names them; the formulas are our decision (spec 1.8)."""
+"""The terms of eq. (2) and some of our own, one pure function each.
+
+The paper names its terms; all formulas are our decision (spec 1.8).
+"""
 
 from collections.abc import Iterable
 
@@ -127,7 +130,7 @@ def compute_attention_floor(attentions: Iterable[Tensor]) -> Tensor:
 
     Source: our decision.
     """
-    means = torch.stack([attention.mean() for attention in attentions]).clamp(1e-6, LEAST_ATTENTION)
+    means = torch.stack([attention.mean() for attention in attentions]).clamp(1e-30, LEAST_ATTENTION)
     return (LEAST_ATTENTION * (LEAST_ATTENTION / means).log()).sum()
 
 

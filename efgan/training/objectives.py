@@ -106,6 +106,8 @@ class Objective:
     ) -> Terms:  # fmt: skip
         """Eq. (2) without the Interpolator's term, summed with equal weights over the stages.
 
+        What a later stage's cycle and hue are compared with, its input, gets no gradient from there (our decision).
+
         Args:
             generator: the single generator, or the cascade whose stages run their own cycle.
             critic: frozen.
@@ -165,7 +167,8 @@ class Objective:
 
 
 def build_objective(experiment: str, config: TrainConfig, num_classes: int) -> Objective:
-    """The objective of an experiment; the ablations and EF-GAN share one, the published baselines have theirs.
+    """The objective of an experiment. All share one recipe, but GANimation penalises 1 − attention, as published, and
+    StarGAN is taught classes.
 
     A cascade, which starts from a trained run, has weights of its own.
     """

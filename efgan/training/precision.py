@@ -6,10 +6,24 @@ import time
 import torch
 from torch import nn
 
+from efgan.errors import UserError
+from efgan.gpus import CHOSEN, visible_gpus
+
 
 def pick_device() -> torch.device:
     """The GPU if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def require_usable_gpu() -> None:
+    """Nothing, or an error where a training would spend days on the CPU of a machine with a GPU.
+
+    Raises:
+        UserError: the driver lists a GPU, and torch cannot use it.
+    """
+    if not torch.cuda.is_available() and (gpus := visible_gpus()):
+        raise UserError(f"torch {torch.__version__} cannot use the {len(gpus)} GPU(s) that nvidia-smi lists: `efgan "
+                        f"doctor` says what to install; to train on the CPU all the same, set {CHOSEN}=")  # fmt: skip
 
 
 def choose_precision(requested: str, device: torch.device) -> str:

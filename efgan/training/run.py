@@ -19,8 +19,8 @@ from efgan.data.splits import Split, save_split, split_faces
 from efgan.errors import UserError
 from efgan.experiments import (
     evaluate_command,
-    family_of,
     find_experiment,
+    pretraining_config,
     pretraining_datasets,
     read_config,
     run_config,
@@ -36,7 +36,7 @@ from efgan.provenance import Manifest, seed_everything, sha256_of, write_atomic
 from efgan.training.checkpoint import load_tensors, load_weights, pack, save_tensors, unpack
 from efgan.training.interpolation import train_interpolator
 from efgan.training.objectives import Objective, build_objective
-from efgan.training.precision import choose_precision, pick_device
+from efgan.training.precision import choose_precision, pick_device, require_usable_gpu
 from efgan.training.trainer import Trainer
 
 WEIGHTS = "weights.safetensors"
@@ -89,9 +89,11 @@ def train_faces(folder: Path, config: RunConfig, faces: FaceSet, *, start: list[
         start: weights of the generator and the critic to start from; empty for none.
 
     Raises:
-        UserError: a cascade's single stage was trained on other faces or another split.
+        UserError: a cascade's single stage was trained on other faces or another split, or torch cannot use this
+            machine's GPU.
         TrainingDivergedError: a loss is not finite.
     """
+    require_usable_gpu()
     seed_everything(config.seed)
     device = pick_device()
     parts = split_faces(faces, config.data)
@@ -251,11 +253,7 @@ def _initial_weights(root: Path | str, config: RunConfig) -> list[Path]:
     folders = [run_folder(root, config.preset, dataset, single, config.seed) for dataset in datasets]
     found = [[folder / WEIGHTS, folder / CRITIC] for folder in folders]
     found = [paths for paths in found if all(path.exists() for path in paths)]
-    wanted = replace(config, experiment=single)
-    if entry.fine_tunes:  # its start has a dataset of its own; the embedded wild faces are of the same people
-        data_root = None if family_of(datasets[-1]) == "synthetic" else config.data.data_root
-        split = config.data.split if config.data.synthetic else None
-        wanted = run_config(config.preset, datasets[-1], single, config.seed, split=split, data_root=data_root)
+    wanted = pretraining_config(config) if entry.fine_tunes else replace(config, experiment=single)
     remedy = f"run `{train_command(wanted)}` first"
     if not found:
         raise UserError(f"{config.experiment} starts from a trained {single}, which is not there: {remedy}")
