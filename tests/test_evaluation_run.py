@@ -84,7 +84,7 @@ def test_photos_may_have_been_moved_since_the_training(root, monkeypatch):
     monkeypatch.setattr(run_module, "load_faces", lambda config: asked.append(config) or make_faces(people=8))
     monkeypatch.setattr(run_module, "load_judges", lambda *_, **__: None)
 
-    def evaluate(*given, seed):
+    def evaluate(*given):
         for name in ("metrics.json", "pairs.csv"):
             (folder / name).touch()
 
