@@ -199,7 +199,7 @@ def test_a_face_that_no_stage_edits_is_not_the_nearest_to_itself(runs: Runs, mon
     unedited = Edit(image=sources, stages=stages, stage_aus=aus)
     monkeypatch.setattr(claims.TestEdits, "edit", lambda self, editor: unedited)
     faces = [c for c in claims.claim_interpolator(runs, edits).comparisons if c.what.startswith("faces")]
-    assert all(c.difference == 0 and "straight line: 0 away" not in c.what for c in faces)
+    assert all(c.difference == 0 and "line: 0 away" not in c.what for c in faces)
 
 
 def test_faces_of_a_stage_that_edits_next_to_nothing_do_not_decide(runs: Runs, monkeypatch: pytest.MonkeyPatch):

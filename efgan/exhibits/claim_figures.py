@@ -29,10 +29,8 @@ def claim_figure(claim: Claim) -> Figure:
         axes.axvline(0, color="#333333", lw=0.8)
         axes.set_yticks(range(len(claim.comparisons)), [textwrap.fill(c.what, 44) for c in claim.comparisons])
         axes.set_ylim(len(claim.comparisons) - 0.5, -0.5)
-        beside = "" if all(c.decides for c in claim.comparisons) else "\nopen dot: does not decide the claim"
-        axes.set_xlabel(
-            f"difference in its row's unit (right of zero: as the paper claims; bar: 95 % interval){beside}"
-        )
+        beside = "" if all(c.decides for c in claim.comparisons) else "; open dot: does not decide the claim"
+        axes.set_xlabel(f"difference in its row's unit, right of zero as the paper claims\nbar: 95 % interval{beside}")
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.set_title(f"Here: {claim.verdict}", loc="left")
     figure.set_label(f"{claim.says} {claim.measured_on}")

@@ -219,12 +219,12 @@ def claim_interpolator(runs: Runs, edits: TestEdits, seeds: int = 1) -> Claim:
     line = torch.stack([away(edits.edit(linear_twin(editor))) for editor in editors]).mean(0)
     comparisons = tuple(
         edits.compare(
-            f"{what} of stage {k}, nearer to real ones by (straight line: {line[k - 1, i].mean():.3g} away), {unit}",
+            f"{what} of stage {k}, nearer to real ones by (line: {line[k - 1, i].mean():.3g} away), {unit}",
             line[k - 1, i] - ours[k - 1, i],
             decides=i == 0 or bool(changed[k - 1] >= LEAST_CHANGE),
         )
         for k in range(1, len(ours) + 1)
-        for i, (what, unit) in enumerate((("AUs", "0-5"), ("faces", f"in features of {extractor}")))
+        for i, (what, unit) in enumerate((("AUs", "0-5"), ("faces", extractor)))
     )
     return Claim(says="The Interpolator's intermediate expressions are more natural than linear ones.",
                  measured_on=_measured_on(runs, "cascade_ef_gan", seeds=seeds), comparisons=comparisons)  # fmt: skip
