@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from efgan.errors import UserError
+from efgan.gpus import CHOSEN, visible_gpus
 from efgan.provenance import PACKAGES, package_version
 
 NEEDED_GB = 5.0  # environment excluded: cache, checkpoints and results of `mini`, with room to spare
@@ -80,10 +81,10 @@ def _device() -> Iterator[Finding]:
         yield Finding(
             topic="device", text=f"{torch.cuda.device_count()} GPU(s), {torch.cuda.get_device_name()}, {memory:.0f} GiB"
         )
-    elif shutil.which("nvidia-smi"):
-        yield Finding(topic="device", text="a GPU driver, but torch cannot use it: training would run on the CPU",
+    elif visible_gpus():
+        yield Finding(topic="device", text="a GPU that torch cannot use, so nothing is trained", needed=True,
                       remedy=f"torch {torch.__version__} was built for CUDA {torch.version.cuda}: install its CUDA "
-                             "build or a driver that is new enough")  # fmt: skip
+                             f"build or a driver that is new enough, or set {CHOSEN}= to train on the CPU")  # fmt: skip
     else:
         yield Finding(topic="device", text=f"CPU ({torch.get_num_threads()} torch threads); "
                                            "fine for smoke and mini, too slow for paper")  # fmt: skip

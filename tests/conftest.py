@@ -1,5 +1,7 @@
 """Shared fixtures: tiny face sets that need no rendering."""
 
+import os
+
 import pytest
 import torch
 
@@ -9,6 +11,10 @@ from efgan.data.faces import FaceSet
 from efgan.models.local_focus import Box
 
 BOXES = {"eyes": Box(12, 8, 20, 48), "nose": Box(24, 20, 20, 24), "mouth": Box(36, 16, 20, 32)}
+
+
+if not torch.cuda.is_available():  # else trainings stop where there is a GPU that this torch cannot use
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def make_faces(people: int = 3, variants: int = 1, size: int = 64, unclassed: int = 0) -> FaceSet:

@@ -91,6 +91,7 @@ def test_wild_fine_tuning_starts_from_both_sets():
     assert EXPERIMENTS["cascade_ef_gan_wild"].initialised_from == "cascade_ef_gan"
     assert pretraining_datasets("synthetic_wild") == ("synthetic_joint",)
     assert pretraining_datasets("affectnet") == ("joint", "synthetic_joint")
+    assert PRESETS["mini"].data("synthetic_joint").identities == 150
 
 
 @pytest.mark.parametrize(("there", "dataset"), [(("rafd", "cfeed"), "joint"), (("rafd",), "synthetic_joint")])
@@ -102,7 +103,6 @@ def test_wild_fine_tuning_is_advised_to_start_from_the_papers_sets(tmp_path, the
     start = pretraining_config(wild)
     assert (start.data.dataset, start.experiment, start.seed) == (dataset, "cascade_ef_gan", 1)
     assert start.data.data_root == (str(tmp_path) if dataset == "joint" else None)
-    assert PRESETS["mini"].data("synthetic_joint").identities == 150
 
 
 def test_split_defaults_by_family():

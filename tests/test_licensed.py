@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,6 +200,9 @@ def test_sets_are_found_by_their_names(tree, tmp_path):
     assert find_sets(tree) == {"rafd": tree / "RaFD"} == find_sets(tree / "RaFD")
     shutil.copytree(tree / "RaFD", tmp_path / "download")
     assert find_sets(tmp_path / "download") == {"rafd": tmp_path / "download"}
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "all").symlink_to(tmp_path / "download", target_is_directory=True)
+    assert find_sets(tmp_path / "links") == {"rafd": tmp_path / "links"}
     (tmp_path / "photos").mkdir()
     assert find_sets(tmp_path / "photos") == {"folder": tmp_path / "photos"}
     assert find_sets(tmp_path / "photos", "cfeed") == {"cfeed": tmp_path / "photos"}
@@ -235,6 +239,15 @@ def test_the_check_does_not_miss_people_that_were_not_asked_for(tree):
     """The preset `smoke` takes the first eight."""
     text = check_photos(load_photos(replace(config_of(tree), identities=2))).text()
     assert "not of the first 2 people" in text and "the complete set" not in text
+
+
+def test_nobody_is_asked_to_measure_whom_they_do_not_need(copy):
+    """Of the first two people one photo lacks its CSV; the others' need none."""
+    for path in (*copy.glob("*/openface/*090_0[3-9]*.csv"), *copy.glob("*/openface/*090_01*angry*.csv")):
+        path.unlink()
+    excluded = load_photos(replace(config_of(copy), identities=2)).excluded
+    found = Counter(item.reason for item in excluded)
+    assert found["no OpenFace CSV"] == 1 and found["not of the first 2 people"] == 8 * (PEOPLE - 2)
 
 
 def test_the_check_speaks_of_all_zero_and_of_nothing(copy, tmp_path):

@@ -174,11 +174,18 @@ def test_attention_floor_counts_what_each_branch_lacks():
 
 
 def test_attention_floor_opens_a_closed_branch_as_fast_as_a_half_open_one():
-    """The pull on the sigmoid's input is a, however small the sigmoid is."""
-    for logit in (-4.0, -8.0, -12.0):
-        x = torch.full((2, 1, 8, 8), logit, dtype=torch.float64, requires_grad=True)
+    """The pull on the sigmoid's input is a, however small the sigmoid is, in the precision of training."""
+    for logit in (-4.0, -8.0, -12.0, -46.0, -60.0):
+        x = torch.full((2, 1, 8, 8), logit, requires_grad=True)
         losses.compute_attention_floor([x.sigmoid()]).backward()
         assert x.grad.sum().item() == pytest.approx(-losses.LEAST_ATTENTION, rel=0.05)
+
+
+def test_attention_floor_of_a_branch_at_zero_is_finite():
+    """Even where its weight is 0, no number may become NaN."""
+    x = torch.full((2, 1, 8, 8), -200.0, requires_grad=True)
+    (0.0 * losses.compute_attention_floor([x.sigmoid()])).backward()
+    assert x.grad.eq(0).all()
 
 
 def test_total_variation_counts_edges():

@@ -122,7 +122,9 @@ def test_linked_folders_are_read_once(tmp_path):
     (tmp_path / "cfeed" / "sad").mkdir(parents=True)
     (tmp_path / "cfeed" / "happy").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (tmp_path / "cfeed" / "sad" / "back").symlink_to(tmp_path / "cfeed", target_is_directory=True)
-    assert labels(list_cfeed(tmp_path / "cfeed")) == {"happy/01_7": ("01", "happy")}
+    touch(tmp_path / "cfeed", "sad/02_7.jpg")
+    (tmp_path / "cfeed" / "a_copy").symlink_to(tmp_path / "cfeed" / "sad", target_is_directory=True)
+    assert labels(list_cfeed(tmp_path / "cfeed")) == {"happy/01_7": ("01", "happy"), "sad/02_7": ("02", "sad")}
 
 
 @pytest.mark.parametrize(("name", "content", "message"), [
@@ -180,6 +182,9 @@ def test_affectnet_without_annotations_or_photos_says_so(tmp_path):
     (tmp_path / "openface.csv").write_text("file,confidence\na.jpg,1\n")
     with pytest.raises(UserError, match="no AffectNet annotations"):
         list_affectnet(tmp_path)
+    touch(tmp_path / "annotations", "1_exp.npy")  # without its photos' folder
+    with pytest.raises(UserError, match="no AffectNet annotations"):
+        list_affectnet(tmp_path / "annotations")
     (tmp_path / "validation.csv").write_text("subDirectory_filePath,expression\n1/a.jpg,0\n1/b.jpg,99\n")
     assert reasons(list_affectnet(tmp_path)) == {"named in validation.csv but not there": 1, "unknown label '99'": 1}
     (tmp_path / "validation.csv").write_text("1/a.jpg,0\n1/b.jpg,0,0,0\n")

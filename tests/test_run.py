@@ -57,10 +57,20 @@ def test_a_cascade_learns_from_photos_without_labels(train, monkeypatch):
 
 
 def test_a_finished_run_is_not_repeated(train, monkeypatch):
-    """The same call again touches nothing."""
+    """The same call again touches nothing, whatever the machine."""
     folder = train("baseline")
     monkeypatch.setattr(run_module.Trainer, "run", lambda self: pytest.fail("trained again"))
+    monkeypatch.setattr(run_module, "require_usable_gpu", lambda: pytest.fail("it needs no GPU"))
     assert train("baseline") == folder
+
+
+def test_nothing_is_trained_where_torch_cannot_use_the_gpu(train, monkeypatch):
+    """The user is told before the first iteration."""
+    monkeypatch.setattr("efgan.training.precision.visible_gpus", lambda: ["0"])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(run_module.Trainer, "run", lambda self: pytest.fail("trained"))
+    with pytest.raises(UserError, match="efgan doctor"):
+        train("baseline")
 
 
 def test_another_config_starts_anew(train, tiny_train, monkeypatch):

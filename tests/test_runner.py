@@ -213,7 +213,7 @@ def test_a_job_takes_the_only_gpu_there_is(tmp_path, monkeypatch, shared):
         assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
-@pytest.mark.parametrize(("chosen", "found"), [(None, ["0", "1"]), ("", []), ("-1", []), ("1", ["1"]),
+@pytest.mark.parametrize(("chosen", "found"), [(None, ["0", "1"]), ("", []), ("NoDevFiles", []), ("1", ["1"]),
                                                ("GPU-8d, GPU-9e", ["GPU-8d", "GPU-9e"])])  # fmt: skip
 def test_gpus_are_those_the_driver_lists_or_the_user_chose(tmp_path, monkeypatch, chosen, found):
     """None where there is no driver, whatever is chosen."""

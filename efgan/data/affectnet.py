@@ -44,7 +44,11 @@ def list_affectnet(folder: Path) -> Listing:
     """
     tables = [path for path in sorted(folder.glob("*.csv")) if _is_annotation(path)]
     if not tables:
-        single = sorted(path for path in find_files(folder, (_ONE_LABEL,)) if path.parent.name == "annotations")
+        single = sorted(
+            path
+            for path in find_files(folder, (_ONE_LABEL,))
+            if path.parent.name == "annotations" and path.parent != folder
+        )
         if not single:
             raise UserError(f"{folder}: no AffectNet annotations: put its CSVs there (training.csv, validation.csv, … "
                             "with the columns subDirectory_filePath and expression), or its folders train_set and "

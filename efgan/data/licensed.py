@@ -16,7 +16,7 @@ from efgan.data.decode import SIZE, decode
 from efgan.data.faces import FaceSet
 from efgan.data.folder import list_folder
 from efgan.data.openface import find_sources, how_to_measure
-from efgan.data.photos import Excluded, Listing, Photo
+from efgan.data.photos import SUFFIXES, Excluded, Listing, Photo, find_files
 from efgan.data.rafd import list_rafd
 from efgan.errors import UserError
 from efgan.experiments import real_folder
@@ -71,15 +71,15 @@ def survey_photos(folder: Path, config: DataConfig, *, jobs: int | None = None) 
     listing = READERS[config.dataset](folder)
     sources = find_sources(listing.photos, folder)
     measured = [photo for photo in listing.photos if photo.name in sources]
-    unmeasured = [photo for photo in listing.photos if photo.name not in sources]
+    limit = config.identities or MOST_PEOPLE.get(config.dataset)
+    unmeasured = [photo for photo in first_people(listing.photos, limit) if photo.name not in sources]
     remedy = how_to_measure(folder, unmeasured) if unmeasured else ""
     excluded = [*listing.excluded, *(Excluded(path=p.path, reason=NO_CSV, remedy=remedy) for p in unmeasured)]
-    limit = config.identities or MOST_PEOPLE.get(config.dataset)
     wanted = first_people(measured, limit)
-    left = {photo.name for photo in measured} - {photo.name for photo in wanted}
+    named = {photo.name for photo in (*wanted, *unmeasured)}
     excluded += [
         Excluded(path=p.path, reason=f"{NOT_FIRST} {limit} people", remedy="nothing to do: so many were asked for")
-        for p in measured if p.name in left
+        for p in listing.photos if p.name not in named
     ]  # fmt: skip
     decoded = decode(
         wanted, sources, dataset=config.dataset, folder=folder, size=max(SIZE, config.image_size), jobs=jobs
@@ -124,7 +124,9 @@ def find_sets(folder: Path, dataset: str | None = None) -> dict[str, Path]:
     if found := {name: inside[name] for name in READERS if name in inside}:
         return found
     own = folder.resolve().name.lower()
-    return {own if own in READERS else "rafd" if next(folder.rglob("Rafd*_*"), None) else "folder": folder}
+    if own not in READERS:
+        own = "rafd" if any(path.name.startswith("Rafd") for path in find_files(folder, SUFFIXES)) else "folder"
+    return {own: folder}
 
 
 def first_people(photos: Sequence[Photo], limit: int | None) -> list[Photo]:

@@ -20,7 +20,7 @@ from efgan.data.photos import Excluded, Photo, find_expression, find_pictures, p
 from efgan.errors import UserError
 
 MANIFEST, PATTERN = "manifest.csv", "naming.json"
-_AS_DELIVERED = re.compile(r"\d\d_(?P<subject>\d{3})(_|$)")  # CFEED's file names
+_AS_DELIVERED = re.compile(r"\d\d_(?P<subject>\d{3})_\d")  # CFEED's file names
 _NAMING = r'{"pattern": "(^|/)(?P<category>\\d\\d)_(?P<subject>\\d{3})_", "categories": {"01": "neutral", …}}'
 _COLUMNS = {
     "path": ("path", "file", "filename", "image"),

@@ -96,10 +96,11 @@ def find_pictures(folder: Path) -> list[Path]:
 
 
 def find_files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
-    """All files below a folder with these endings, those in linked folders too (each folder once)."""
+    """All files below a folder with these endings, those in linked folders too; each folder once, by its own name."""
     seen = set()
     for place, folders, names in os.walk(folder, followlinks=True):
-        folders.sort()
+        links = {name for name in folders if Path(place, name).is_symlink()}
+        folders[:] = [*sorted(set(folders) - links), *sorted(links)]
         real = os.path.realpath(place)
         if real in seen:
             folders.clear()

@@ -126,7 +126,7 @@ def evaluation_pairs(faces: FaceSet, split: Split, config: EvalConfig) -> Pairs:
 
 
 def require_test_pairs(faces: FaceSet, split: Split, preset: str) -> None:
-    """Nothing for a set that can be evaluated or stands in no table: told before hours of training.
+    """Nothing for a set that can be evaluated or stands in no table: a batch asks before hours of training.
 
     Raises:
         UserError: as `evaluation_pairs`.

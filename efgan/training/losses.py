@@ -3,6 +3,7 @@
 The paper names its terms; all formulas are our decision (spec 1.8).
 """
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -131,7 +132,7 @@ def compute_attention_floor(attentions: Iterable[Tensor]) -> Tensor:
     Source: our decision.
     """
     means = torch.stack([attention.mean() for attention in attentions]).clamp(1e-30, LEAST_ATTENTION)
-    return (LEAST_ATTENTION * (LEAST_ATTENTION / means).log()).sum()
+    return (LEAST_ATTENTION * (math.log(LEAST_ATTENTION) - means.log())).sum()  # a quotient's gradient would overflow
 
 
 def compute_total_variation(attentions: Iterable[Tensor]) -> Tensor:

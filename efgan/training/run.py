@@ -93,7 +93,6 @@ def train_faces(folder: Path, config: RunConfig, faces: FaceSet, *, start: list[
             machine's GPU.
         TrainingDivergedError: a loss is not finite.
     """
-    require_usable_gpu()
     seed_everything(config.seed)
     device = pick_device()
     parts = split_faces(faces, config.data)
@@ -107,6 +106,7 @@ def train_faces(folder: Path, config: RunConfig, faces: FaceSet, *, start: list[
         file.write(to_json(config))
     if _is_finished(folder):
         return folder
+    require_usable_gpu()
     for left_over in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
         left_over.unlink()
     save_split(parts, faces, folder / "split.json")
