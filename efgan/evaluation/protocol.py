@@ -175,9 +175,8 @@ def target_aus(faces: FaceSet, pairs: Pairs, how: str = "same_identity", *, trai
 
     Args:
         how: "same_identity": those of the pair's real target face (of R+G's pairs, a training face of anybody);
-            "class_mean": the mean over the training
-            faces of the target expression; "prototype": the FACS prototype. The paper is silent; our
-            decision.
+            "class_mean": the mean over the training faces of the target expression; "prototype": the FACS prototype.
+            The paper is silent; our decision.
         train: positions of the training faces, for "class_mean".
 
     Raises:

@@ -246,14 +246,14 @@ def figure_8(
     kind = "embedded synthetic faces" if config.data.synthetic else "photographs"
     before = f", after {starting_dataset(editor.folder)}" if experiment.fine_tunes else ""
     tuned = "" if experiment.fine_tunes else " Not fine-tuned on wild images, as the paper's was (4.5)."
-    tuned += "" if run else f" Generator updates: {runs.run('rafd', 'cascade_ef_gan').budget}."
+    budget = "" if run else f" Generator updates: {runs.run('rafd', 'cascade_ef_gan').budget}."
     shown_set = "No AffectNet that can be used." if examples is None else "Other people show the desired expression."
     if config.data.synthetic:
         shown_set = "Rendered people, light and backgrounds that are in no set, the same person with the expression."
     caption = (f"Triplets: input, image with the desired expression, edit. {shown_set} Photos "
                f"({'given' if photos else 'NASA, public domain'}) have no image of it; their AUs are those of {own}. "
                f"{experiment.method}, trained on {config.data.dataset}{before} ({kind}, {config.data.split} split, "
-               f"{config.data.image_size} px), preset {config.preset}, seed {config.seed}.{tuned}")  # fmt: skip
+               f"{config.data.image_size} px), preset {config.preset}, seed {config.seed}.{tuned}{budget}")  # fmt: skip
     figure = image_grid(
         [[*left, *right] for (left, _), (right, _) in pairs], title=_title("figure_8"), caption=caption,
         column_labels=["input", "desired", "edited"] * 2, column_groups=[("", 3), ("", 3)],

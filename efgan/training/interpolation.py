@@ -35,7 +35,7 @@ def train_interpolator(
     """
     started = time.perf_counter()
     critic, weights = AUCritic(), config.cascade_loss
-    betas = (config.optim.beta1, 0.9)  # our decision, as the critic steps per step below
+    betas = (config.optim.beta1, 0.9)  # our decision, and so is `_CRITIC_STEPS`
     adam, adam_critic = (
         torch.optim.Adam(m.parameters(), _LEARNING_RATE, betas, fused=True) for m in (interpolator, critic)
     )
